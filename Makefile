@@ -1,0 +1,47 @@
+# `make repro` and `make test` set up everything they need; a second call installs nothing.
+
+PYTHON ?= python3
+REQUIREMENTS ?= requirements.txt
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+# The commands of dvc.yaml say `python`: let it be the one with the requirements.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+unexport PYTHONPATH
+
+.PHONY: repro test quicktest lint params requirements
+
+repro: $(VENV)/installed  ## run the pipeline on the data and backbones of params.yaml
+	$(BIN)/dvc repro
+
+test: $(VENV)/installed-test  ## the whole test suite
+	$(BIN)/python -m pytest
+
+quicktest: $(VENV)/installed-test  ## the tests that train nothing
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+params: $(VENV)/installed  ## compose conf/ into params.yaml, as `dvc exp run` does
+	$(BIN)/python -m conf.compose
+
+$(VENV)/installed: $(REQUIREMENTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version.split()[0] + ": make PYTHON=python3.11")'
+	@echo "Installing $(REQUIREMENTS) into $(VENV), once; some 2 GB and a few minutes."
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) -r $(REQUIREMENTS)
+	@touch $@
+
+$(VENV)/installed-test: requirements-test.txt $(VENV)/installed
+	$(PIP_INSTALL) -r requirements-test.txt
+	@touch $@
+
+# After a change of a requirements*.in: pin everything anew, with hashes, for every platform.
+UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+requirements:
+	$(UV_COMPILE) requirements.in -o requirements.txt
+	$(UV_COMPILE) requirements-gpu.in -o requirements-gpu.txt
+	$(UV_COMPILE) requirements-test.in -o requirements-test.txt

@@ -1,0 +1,145 @@
+"""Figures as PNG. The same input gives the same bytes."""
+
+import os
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from detector.arrays import Split
+from detector.layout import CLASSES
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+COLOURS = {"FAKE": "#d1495b", "REAL": "#00798c"}  # apart for colour-blind readers, too
+sns.set_theme(style="whitegrid", font_scale=0.95)
+
+
+def _save(figure: plt.Figure, path: str | os.PathLike[str]) -> None:
+    # matplotlib writes its version into the file otherwise
+    figure.savefig(path, format="png", dpi=130, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+
+
+def sample_sheet(split: Split, seed: int, path: str | os.PathLike[str], columns: int = 12) -> None:
+    """Draw random images of both classes, 3 rows each, enlarged without smoothing."""
+    rng = np.random.default_rng(seed)
+    rows = 3
+    figure, axes = plt.subplots(2, 1, figsize=(columns * 0.75, 2 * rows * 0.75 + 0.9))
+    for axis, (label, name) in zip(axes, reversed(list(enumerate(CLASSES))), strict=True):
+        members = np.flatnonzero(split.labels == label)
+        picked = rng.choice(members, min(rows * columns, len(members)), replace=False)
+        size = split.images.shape[1]
+        sheet = np.full((rows * (size + 2), columns * (size + 2), 3), 255, np.uint8)
+        for i, row in enumerate(picked):
+            y, x = (i // columns) * (size + 2), (i % columns) * (size + 2)
+            sheet[y : y + size, x : x + size] = split.images[row]
+        axis.imshow(sheet, interpolation="nearest")
+        axis.set_title(
+            f"{name} ({len(members):,} in train)",
+            color=COLOURS[name],
+            loc="left",
+            fontweight="bold",
+        )
+        axis.axis("off")
+    _save(figure, path)
+
+
+def confusion_matrix(confusion: dict[str, int], title: str, path: str | os.PathLike[str]) -> None:
+    """Draw the counts and shares of actual class by called class.
+
+    confusion: `confusion` of metrics.classification_metrics.
+    """
+    order = tuple(reversed(CLASSES))
+    counts = np.array([[confusion[f"{a}_called_{c}"] for c in order] for a in order])
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    words = [
+        [f"{n:,}\n{s:.1%}" for n, s in zip(*rows, strict=True)]
+        for rows in zip(counts, shares, strict=True)
+    ]
+    figure, axis = plt.subplots(figsize=(4.6, 3.9))
+    sns.heatmap(
+        shares, annot=words, fmt="", cmap="crest", vmin=0, vmax=1, square=True,
+        xticklabels=order, yticklabels=order, cbar_kws={"label": "share of the actual class"},
+        ax=axis,
+    )  # fmt: skip
+    axis.set(xlabel="called", ylabel="actual", title=title)
+    _save(figure, path)
+
+
+def probability_histogram(table: pd.DataFrame, title: str, path: str | os.PathLike[str]) -> None:
+    """Draw how the probabilities of REAL of each class are spread. table: of read_predictions."""
+    figure, axis = plt.subplots(figsize=(6, 3.4))
+    sns.histplot(
+        x=table["probability"], hue=table["label"].map(dict(enumerate(CLASSES))),
+        hue_order=list(COLOURS), palette=COLOURS, bins=np.linspace(0, 1, 41), element="step",
+        ax=axis,
+    )  # fmt: skip
+    axis.axvline(0.5, color="0.3", linestyle="--", linewidth=1)
+    axis.get_legend().set_title("actual")
+    axis.set(xlabel="probability of REAL", ylabel="test images", title=title, xlim=(0, 1))
+    _save(figure, path)
+
+
+def curves(
+    roc: pd.DataFrame, precision_recall: pd.DataFrame, title: str, path: str | os.PathLike[str]
+) -> None:
+    """Draw ROC and precision-recall curves side by side, a line for each value of `backbone`."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2))
+    axes[0].plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
+    for axis, table, x, y in (
+        (axes[0], roc, "fpr", "tpr"),
+        (axes[1], precision_recall, "recall", "precision"),
+    ):
+        sns.lineplot(
+            data=table, x=x, y=y, hue="backbone", errorbar=None, estimator=None, sort=False, ax=axis
+        )
+        axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    axes[0].set(xlabel="FAKE called REAL", ylabel="REAL called REAL", title="ROC")
+    axes[1].set(xlabel="recall of REAL", ylabel="precision of REAL", title="Precision-recall")
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def learning_curves(history: pd.DataFrame, title: str, path: str | os.PathLike[str]) -> None:
+    """Draw loss and accuracy by epoch. history: columns backbone, epoch, split, loss, accuracy."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
+    for axis, quantity in zip(axes, ("accuracy", "loss"), strict=True):
+        sns.lineplot(
+            data=history, x="epoch", y=quantity, hue="backbone", style="split", markers=True,
+            dashes={"train": (2, 2), "validation": ""}, ax=axis,
+        )  # fmt: skip
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_title(quantity)
+    axes[0].get_legend().remove()
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def comparison(table: pd.DataFrame, title: str, path: str | os.PathLike[str]) -> None:
+    """Draw metrics of each backbone beside the paper's.
+
+    table: columns backbone, source ("here" or "paper"), metric, value (0 to 1).
+    """
+    names = list(dict.fromkeys(table["backbone"]))
+    words = table.assign(metric=table["metric"].str.replace("_", " "))
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(1.8 + 3.6 * len(names), 4.4), sharey=True, squeeze=False
+    )
+    for axis, name in zip(axes[0], names, strict=True):
+        sns.barplot(
+            data=words[words["backbone"] == name], x="value", y="metric", hue="source",
+            hue_order=["here", "paper"], palette=["#30638e", "#c9c9c9"], ax=axis,
+        )  # fmt: skip
+        for bars in axis.containers:
+            axis.bar_label(bars, fmt=lambda value: f" {100 * value:.1f}", fontsize=8)
+        axis.set(title=name, xlabel="", ylabel="", xlim=(0, 1.15), xticks=np.linspace(0, 1, 5))
+        axis.get_legend().remove()
+    figure.legend(
+        *axes[0][0].get_legend_handles_labels(), loc="lower center", ncols=2, frameon=False
+    )
+    figure.suptitle(title)
+    figure.tight_layout(rect=(0, 0.06, 1, 1))
+    _save(figure, path)

@@ -1,0 +1,71 @@
+"""Where an image stands in an archive, and what its place and name say about it.
+
+An archive is a zip with members `<split>/<class>/<file>`, as CIFAKE is packed on Kaggle:
+
+    train/REAL/0000 (2).jpg      train/FAKE/1000.jpg
+    test/REAL/0000 (2).jpg       test/FAKE/0.jpg
+"""
+
+import re
+
+SPLITS = ("train", "test")
+
+# The position is the label: 0 = FAKE, 1 = REAL, as in the paper, whose precision, recall and F1
+# are those of REAL.
+CLASSES = ("FAKE", "REAL")
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+# `name (k).jpg` in CIFAKE is the k-th of these; without a bracket it is the first.
+CIFAR_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+# Left in archives by the file managers of macOS and Windows; not images, whatever they are called.
+_SYSTEM_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
+
+_CIFAKE_NAME = re.compile(r"\d{1,4}(?: \((10|[2-9])\))?\.jpg")
+
+
+def locate(member: str) -> tuple[str, int]:
+    """Give the split and the label of the archive member called `member`.
+
+    Returns `(split, label)`: split is "train" or "test", label indexes CLASSES.
+    Raises ValueError, whose text is the reason, when the name does not follow the layout.
+    """
+    parts = member.split("/")
+    if member.startswith("/") or "\\" in member or ":" in parts[0] or ".." in parts:
+        raise ValueError("the name leads out of the archive")
+    if len(parts) != 3 or parts[0] not in SPLITS or parts[1] not in CLASSES:
+        raise ValueError("not in train/REAL, train/FAKE, test/REAL or test/FAKE")
+    if parts[2].startswith("."):
+        raise ValueError("a hidden file")
+    if not parts[2].lower().endswith(IMAGE_SUFFIXES):
+        raise ValueError(f"the name does not end in {', '.join(IMAGE_SUFFIXES)}")
+    return parts[0], CLASSES.index(parts[1])
+
+
+def is_system_file(member: str) -> bool:
+    """Tell whether a member is a file manager's own and may be ignored (it is still reported)."""
+    parts = member.split("/")
+    return parts[0] == "__MACOSX" or parts[-1] in _SYSTEM_FILES
+
+
+def cifar_class(member: str) -> int | None:
+    """Give the CIFAR-10 class (index into CIFAR_CLASSES) that a CIFAKE file name tells, if any.
+
+    For class slices and for stratifying a split only: names give the label away, so they are
+    never a feature.
+    """
+    match = _CIFAKE_NAME.fullmatch(member.rsplit("/", 1)[-1])
+    if match is None:
+        return None
+    return int(match.group(1) or 1) - 1

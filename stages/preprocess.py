@@ -1,0 +1,121 @@
+"""Stage preprocess: the archive becomes arrays for train, val and test, and is audited."""
+
+import hashlib
+import json
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pandas as pd
+
+from detector import audit, figures, layout
+from detector.arrays import SPLITS, load_split, rows_of
+from detector.decode import BadImage
+from detector.errors import ExpectedError
+from detector.ingest import plan_splits, sort_members, write_arrays
+from stages.common import read_params, replacing, run
+
+BAD_FILES_OF_A_FAILED_RUN = Path(".work/bad_files.csv")
+
+
+def main() -> None:
+    """Read data/raw/<name>.zip; write arrays, audit, list of bad files, sheet of samples."""
+    params = read_params()
+    settings = params.preprocess
+    archive = Path(f"data/raw/{params.data.name}.zip")
+    members, bad, ignored = sort_members(member_names(archive))
+    require_images(archive, members)
+    plan = plan_splits(
+        members, params.data.cifar_class_in_name, settings.validation_fraction, params.seed
+    )
+    with ExitStack() as stack:
+        folders = {s: stack.enter_context(replacing(f"data/{s}")) for s in SPLITS}
+        report_path = stack.enter_context(replacing("metrics/data.json"))
+        sheet_path = stack.enter_context(replacing("plots/data/samples.png"))
+        bad_path = stack.enter_context(replacing("data/bad_files.csv"))
+
+        table, features, moments, undecodable = write_arrays(
+            str(archive), plan, folders, params.data.image_size
+        )
+        bad = sorted(bad + undecodable)
+        pd.DataFrame(bad, columns=["member", "reason"]).to_csv(bad_path, index=False)
+        if bad and settings.on_bad_image == "error":
+            refuse(archive, bad, bad_path)
+        require_both_classes(archive, table)
+
+        splits = {split: load_split(folder) for split, folder in folders.items()}
+        report = {
+            "archive": describe(archive),
+            **audit.audit(
+                table,
+                features,
+                moments,
+                lambda rows: rows_of(splits, table, rows),
+                settings.near_duplicate_rms,
+            ),
+            # data/bad_files.csv has them all
+            "bad_files": {"count": len(bad), "first": [list(entry) for entry in bad[:20]]},
+            "ignored_files": {"count": len(ignored), "first": ignored[:20]},
+        }
+        report_path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        figures.sample_sheet(splits["train"], params.seed, sheet_path)
+    for warning in report["warnings"]:
+        print(f"warning: {warning}")
+
+
+def member_names(archive: Path) -> list[str]:
+    """Give the names of all files in the zip."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return [info.filename for info in opened.infolist() if not info.is_dir()]
+    except (OSError, zipfile.BadZipFile, RuntimeError, ValueError) as error:
+        # RuntimeError and ValueError: a directory of a later zip version or in a wrong encoding
+        raise ExpectedError(
+            f"{archive}: not a readable zip ({error}); 'dvc repro --force download' makes it anew"
+        ) from error
+
+
+def require_images(archive: Path, members: dict[str, tuple[str, int]]) -> None:
+    """Refuse an archive that lacks a class in train or test: nothing to learn or to judge."""
+    found = set(members.values())
+    for split in layout.SPLITS:
+        for label, name in enumerate(layout.CLASSES):
+            if (split, label) not in found:
+                raise ExpectedError(
+                    f"{archive}: no image in {split}/{name}; "
+                    "pack it as train/REAL, train/FAKE, test/REAL, test/FAKE"
+                )
+
+
+def refuse(archive: Path, bad: list[BadImage], listed: Path) -> None:
+    """Stop for files that cannot be used; keep the list of them where the message says."""
+    BAD_FILES_OF_A_FAILED_RUN.parent.mkdir(exist_ok=True)
+    BAD_FILES_OF_A_FAILED_RUN.write_bytes(listed.read_bytes())
+    raise ExpectedError(
+        f"{archive}: {len(bad)} of its files cannot be used, first {bad[0].member!r} "
+        f"({bad[0].reason}); all are listed in {BAD_FILES_OF_A_FAILED_RUN}: mend the archive, or "
+        "leave them out with -S preprocess.on_bad_image=drop"
+    )
+
+
+def require_both_classes(archive: Path, table: pd.DataFrame) -> None:
+    """Refuse a split of which all images of a class had to be dropped."""
+    found = set(zip(table["split"], table["label"], strict=True))
+    for split in SPLITS:
+        for label, name in enumerate(layout.CLASSES):
+            if (split, label) not in found:
+                raise ExpectedError(
+                    f"{archive}: no usable {name} image is left for {split}; mend the archive, or "
+                    "see why with -S preprocess.on_bad_image=error"
+                )
+
+
+def describe(archive: Path) -> dict[str, str | int]:
+    """Give name, sha256 and bytes of the archive."""
+    with open(archive, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"name": archive.stem, "sha256": digest, "bytes": archive.stat().st_size}
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,60 @@
+"""Stage train: one backbone learns on data/train and is watched on data/val."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from detector.arrays import load_split
+from detector.runtime import start_keras
+from stages.common import read_params, replacing, run
+
+
+def main() -> None:
+    """Write weights, history, learning curves and last metrics of the backbone `--model`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, help="a key of `model` in params.yaml")
+    name = parser.parse_args().model
+    params = read_params()
+    train_split, val_split = load_split("data/train"), load_split("data/val")
+
+    start_keras(params.seed)
+    from dvclive import Live
+    from dvclive.keras import DVCLiveCallback
+
+    from detector.model import build_model, save_weights
+    from detector.training import train
+
+    settings, recipe = params.model[name], params.train
+    model = build_model(settings, train_split.images.shape[1], recipe.augmentation, params.seed)
+    Path(".work").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=".work") as folder:
+        # No dvc.yaml, experiment or report from DVCLive: the pipeline has its own.
+        live = Live(folder, dvcyaml=False, save_dvc_exp=False, report=None)
+        with live:
+            history = train(
+                model,
+                train_split,
+                val_split,
+                recipe,
+                settings.learning_rate,
+                params.seed,
+                [DVCLiveCallback(live=live)],
+                verbose=1 if sys.stdout.isatty() else 2,
+            )
+        with (
+            replacing(f"models/{name}.weights.h5") as weights,
+            replacing(f"models/{name}.history.csv") as table,
+            replacing(f"plots/{name}/training") as curves,
+            replacing(f"metrics/{name}/training.json") as last,
+        ):
+            save_weights(model, weights)
+            pd.DataFrame(history).rename_axis("epoch").to_csv(table)
+            Path(folder, "plots", "metrics").rename(curves)
+            Path(folder, "metrics.json").rename(last)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,80 @@
+"""Builders that several test modules share."""
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from conf.compose import compose
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("train/REAL", "train/FAKE", "test/REAL", "test/FAKE")
+
+
+def composed_params(folder: Path, *overrides: str) -> dict[str, Any]:
+    """Compose conf/ with overrides as for -S into folder/params.yaml and give its content."""
+    compose(folder / "params.yaml", list(overrides))
+    return yaml.safe_load((folder / "params.yaml").read_text())
+
+
+def random_pixels(seed: int, size: int = 32) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+
+def coded(pixels: np.ndarray | Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    """Give the file of an image, coded by Pillow."""
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + checksum
+
+
+def png(width: int, height: int, depth: int, colour_type: int, pixels: bytes) -> bytes:
+    """Make a PNG without Pillow, which writes no 16-bit colour and no false sizes."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", zlib.compress(pixels))
+        + png_chunk(b"IEND", b"")
+    )
+
+
+def zip_of(path: Path, members: Iterable[tuple[str, bytes]]) -> Path:
+    """Write members, in this order, with a fixed date."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members:
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return path
+
+
+def image_members(
+    each: int = 10, size: int = 32, quality: int = 75, seed: int = 0
+) -> list[tuple[str, bytes]]:
+    """Give `each` random JPEGs for each split and class as pairs of name and file."""
+    return [
+        (
+            f"{folder}/{i:04d}.jpg",
+            coded(random_pixels(seed + 1000 * n + i, size), quality=quality),
+        )
+        for n, folder in enumerate(FOLDERS)
+        for i in range(each)
+    ]
+
+
+def make_archive(path: Path, each: int = 10, **options: Any) -> Path:
+    """Write a zip of `each` random JPEGs for each split and class."""
+    return zip_of(path, image_members(each, **options))

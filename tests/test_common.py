@@ -1,0 +1,189 @@
+"""What the stage scripts share: errors in one line, safe outputs, declared params only."""
+
+import errno
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from detector.errors import ExpectedError
+from detector.params import validate
+from stages import common
+from stages.common import _declared, read_params, replacing
+from tests.helpers import ROOT, composed_params
+
+
+def run_in_python(code):
+    return subprocess.run(
+        [sys.executable, "-c", f"from stages.common import run, ExpectedError\n{code}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_an_expected_error_is_one_line_and_exit_code_1():
+    done = run_in_python("def main(): raise ExpectedError('a.zip: no')\nrun(main)")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: a.zip: no\n")
+
+
+def test_a_defect_keeps_its_traceback():
+    done = run_in_python("run(lambda: 1 / 0)")
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_a_keyboard_interrupt_is_quiet():
+    with pytest.raises(SystemExit) as caught:
+        common.run(lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert caught.value.code == 130
+
+
+def test_a_stage_that_works():
+    assert common.run(lambda: None) is None
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_replacing_makes_a_file_and_its_folder(tmp_path):
+    with replacing(tmp_path / "a/b/report.json") as path:
+        assert path.suffix == ".json" and path.parent == tmp_path / "a/b"
+        path.write_text("new")
+        assert names(tmp_path / "a/b") == [".partial.report.json"]
+    assert (tmp_path / "a/b/report.json").read_text() == "new"
+    assert names(tmp_path) == ["a", "a/b", "a/b/report.json"]
+
+
+def test_replacing_takes_a_string_and_keeps_double_suffixes(tmp_path):
+    with replacing(str(tmp_path / "a.weights.h5")) as path:
+        assert path.name == ".partial.a.weights.h5"
+        path.touch()
+    assert names(tmp_path) == ["a.weights.h5"]
+
+
+def test_replacing_a_file(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with replacing(tmp_path / "a") as path:
+        path.write_text("new")
+        assert (tmp_path / "a").read_text() == "old"
+    assert (tmp_path / "a").read_text() == "new"
+
+
+def test_replacing_a_folder_leaves_nothing_of_the_old_one(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/old").touch()
+    with replacing(tmp_path / "a") as path:
+        path.mkdir()
+        (path / "new").touch()
+    assert names(tmp_path) == ["a", "a/new"]
+
+
+@pytest.mark.parametrize("error", [ExpectedError("no"), KeyError(), KeyboardInterrupt()])
+@pytest.mark.parametrize("kind", ["file", "folder", "nothing"])
+def test_after_an_error_the_old_stays_and_nothing_else(tmp_path, error, kind):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(type(error)), replacing(tmp_path / "a") as path:
+        if kind == "file":
+            path.write_text("half")
+        elif kind == "folder":
+            path.mkdir()
+            (path / "half").touch()
+        raise error
+    assert names(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "old"
+
+
+def test_what_a_killed_run_left_is_overwritten(tmp_path):
+    (tmp_path / ".partial.a").mkdir()
+    (tmp_path / ".partial.a/left").touch()
+    with replacing(tmp_path / "a") as path:
+        path.mkdir()
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_full_disk(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(ExpectedError) as caught, replacing(tmp_path / "a") as path:
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert str(caught.value).startswith(
+        f"{tmp_path}/a: cannot be written (No space left on device); free some space"
+    )
+    assert names(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "old"
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ExpectedError, match="cannot be written"), replacing(tmp_path / "file/a"):
+        pytest.fail("entered")
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_read_params_by_hand_gives_all(in_folder):
+    tree = composed_params(in_folder, "train.epochs=7")
+    assert read_params() == validate(tree)
+    assert read_params().train.epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "No such file"),
+        (b"a: [1", "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"a: b: c", "cannot be read"),
+        (b"", "must hold keys and values"),
+        (b"seed: !!python/object/apply:os.getcwd []", "cannot be read"),
+    ],
+)
+def test_a_params_file_that_cannot_be_read(in_folder, content, words):
+    if content is not None:
+        (in_folder / "params.yaml").write_bytes(content)
+    with pytest.raises(ExpectedError) as caught:
+        read_params()
+    assert str(caught.value).startswith("params.yaml: ") and words in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@pytest.fixture
+def params(tmp_path):
+    return validate(composed_params(tmp_path))
+
+
+def test_what_is_not_declared_cannot_be_read(params):
+    tree = {"seed": 1, "data": {"name": "sample"}, "preprocess": {**dict(params.preprocess)}}
+    seen = _declared(params, tree)
+    assert seen.seed == params.seed and seen.data.name == params.data.name
+    assert seen.preprocess is params.preprocess  # declared in full
+    for read in (lambda: seen.data.path, lambda: seen.train, lambda: seen.model):
+        with pytest.raises(AttributeError):
+            read()
+
+
+def test_one_declared_model_is_the_only_one(params):
+    tree = params.model_dump()
+    seen = _declared(params, {"model": {"resnet50": tree["model"]["resnet50"]}})
+    assert seen.model == {"resnet50": params.model["resnet50"]}
+    assert seen.model["resnet50"].input_pixels == 32  # still a pydantic model
+    assert _declared(params, {"model": tree["model"]}).model == params.model
+
+
+def test_a_section_declared_in_part_deep_inside_hides_the_rest(params):
+    tree = params.model_dump()
+    tree["train"]["augmentation"] = {"zoom": 0.0}
+    seen = _declared(params, tree)
+    assert isinstance(seen.train, SimpleNamespace) and seen.train.epochs == params.train.epochs
+    with pytest.raises(AttributeError):
+        _ = seen.train.augmentation.horizontal_flip
+    assert _declared(params, params.model_dump()) is params
+
+
+def test_the_values_are_the_checked_ones(params):
+    """Not those that another parser of the file made."""
+    seen = _declared(params, {"seed": "other", "data": {"image_size": 99}})
+    assert seen.seed == params.seed and seen.data.image_size == 32

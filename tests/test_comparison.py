@@ -1,0 +1,107 @@
+"""The paper's figures, and the table that they and ours make."""
+
+import pandas as pd
+import pytest
+
+from detector.comparison import caption, comparison_rows, markdown_table, paper_results
+
+# The paper's Table 4 and the figures of its text.
+PAPER = {
+    "resnet50": {
+        "train_accuracy": [0.7758, 0.8212, 0.8327, 0.8389, 0.8444],
+        "train_loss": [0.4933, 0.4063, 0.3823, 0.3726, 0.3663],
+        "validation_accuracy": 0.5120,
+        "accuracy": 0.5090,
+        "precision": 0.5046,
+        "recall": 0.9996,
+        "specificity": 0.0185,
+        "f1": 0.6706,
+    },
+    "inceptionv3": {
+        "train_accuracy": [0.8883, 0.9286, 0.9374, 0.9419, 0.9454],
+        "train_loss": [0.2781, 0.1841, 0.1632, 0.1484, 0.1393],
+        "validation_accuracy": 0.9478,
+        "accuracy": 0.9459,
+        "precision": 0.9547,
+        "recall": 0.9363,
+        "specificity": 0.9556,
+        "f1": 0.9454,
+    },
+}
+METRICS = ["validation_accuracy", "accuracy", "precision", "recall", "specificity", "f1"]
+
+
+def measured(start):
+    return {metric: start + i / 100 for i, metric in enumerate(METRICS)}
+
+
+def test_the_papers_results():
+    assert paper_results() == PAPER
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_results_agree_with_each_other(name):
+    """10,000 test images of each class: accuracy and F1 follow from the other three."""
+    paper = paper_results()[name]
+    assert paper["accuracy"] == pytest.approx(
+        (paper["recall"] + paper["specificity"]) / 2, abs=2e-4
+    )
+    called_real = paper["recall"] + 1 - paper["specificity"]
+    assert paper["precision"] == pytest.approx(paper["recall"] / called_real, abs=2e-4)
+    f1 = 2 * paper["precision"] * paper["recall"] / (paper["precision"] + paper["recall"])
+    assert paper["f1"] == pytest.approx(f1, abs=2e-4)
+
+
+def test_rows_stand_beside_the_papers_of_the_same_backbone():
+    results = {"plain": measured(0.5), "mine": measured(0.7)}
+    rows = comparison_rows(results, {"plain": "resnet50", "mine": "inceptionv3"})
+    assert list(rows.columns) == ["backbone", "source", "metric", "value"]
+    assert len(rows) == 2 * 2 * len(METRICS)
+    values = rows.set_index(["backbone", "source", "metric"])["value"]
+    for name, backbone in (("plain", "resnet50"), ("mine", "inceptionv3")):
+        for metric in METRICS:
+            assert values[name, "here", metric] == results[name][metric]
+            assert values[name, "paper", metric] == PAPER[backbone][metric]
+
+
+def test_a_backbone_that_the_paper_does_not_have():
+    rows = comparison_rows({"new": measured(0.5)}, {"new": "efficientnetb0"})
+    assert rows["source"].tolist() == ["here"] * len(METRICS)
+
+
+def test_the_caption_says_whether_it_is_cifake():
+    assert (
+        caption("cifake", True, 20000) == "Here: CIFAKE, 20,000 test images. Paper: as published."
+    )
+    words = caption("sample", False, 400)
+    assert "400 test images of the data set 'sample', which is not CIFAKE" in words
+    assert "compare them on data=cifake only" in words
+
+
+def test_the_table_in_markdown():
+    rows = comparison_rows(
+        {"resnet50": measured(0.5), "new": measured(0.6)},
+        {"resnet50": "resnet50", "new": "efficientnetb0"},
+    )
+    lines = markdown_table(rows, "The caption.").split("\n")
+    assert lines[:4] == [
+        "The caption.",
+        "",
+        "| % | resnet50, here | resnet50, paper | new, here |",
+        "|---|--:|--:|--:|",
+    ]
+    assert lines[4] == "| validation accuracy | 50.00 | 51.20 | 60.00 |"
+    assert lines[-2] == "| f1 | 55.00 | 67.06 | 65.00 |" and lines[-1] == ""
+    assert len(lines) == 4 + len(METRICS) + 1
+    assert {line.count("|") for line in lines[2:-1]} == {5}
+
+
+def test_cells_without_a_value_are_empty():
+    rows = pd.DataFrame(
+        [("a", "here", "accuracy", 0.5), ("a", "here", "f1", 0.25), ("b", "here", "f1", 1.0)],
+        columns=["backbone", "source", "metric", "value"],
+    )
+    assert markdown_table(rows, "").split("\n")[4:6] == [
+        "| accuracy | 50.00 |  |",
+        "| f1 | 25.00 | 100.00 |",
+    ]

@@ -1,0 +1,91 @@
+"""conf/ and params.yaml say the same, and every choice that conf/ offers is valid."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conf.compose import compose
+from detector.backbones import BACKBONES
+from detector.errors import ExpectedError
+from detector.params import validate
+
+ROOT = Path(__file__).parent.parent
+GROUPS = {
+    group: sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+    for group in ("data", "model", "train")
+}
+
+
+def composed(tmp_path, *overrides):
+    compose(tmp_path / "params.yaml", list(overrides))
+    return yaml.safe_load((tmp_path / "params.yaml").read_text())
+
+
+def test_the_committed_params_are_what_conf_composes(tmp_path):
+    assert composed(tmp_path) == yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def test_the_groups_of_the_design_exist():
+    assert {"sample", "cifake", "archive"} <= set(GROUPS["data"])
+    assert {"paper", "resnet50", "inceptionv3", "all"} <= set(GROUPS["model"])
+    assert {"quick", "paper"} <= set(GROUPS["train"])
+
+
+@pytest.mark.parametrize(("data", "model", "train"), list(itertools.product(*GROUPS.values())))
+def test_every_choice_composes_and_validates(tmp_path, data, model, train):
+    tree = composed(tmp_path, f"data={data}", f"model={model}", f"train={train}")
+    params = validate(tree)
+    if model not in ("paper", "all"):
+        assert list(params.model) == [model]
+    for settings in params.model.values():  # the train group reaches the backbones
+        assert settings.weights == params.train.model_defaults.weights
+
+
+def test_the_group_all_has_every_backbone(tmp_path):
+    every = composed(tmp_path, "model=all")["model"]
+    assert sorted(settings["backbone"] for settings in every.values()) == sorted(BACKBONES)
+
+
+def test_the_papers_recipe_is_exact(tmp_path):
+    """Values of the paper, as in shared knowledge of it: see the README."""
+    tree = composed(tmp_path, "data=cifake", "train=paper")
+    assert list(tree["model"]) == ["resnet50", "inceptionv3"]
+    for settings in tree["model"].values():
+        assert settings["input_size"] == 224
+        assert settings["weights"] == "imagenet"
+        assert settings["trainable_layers"] == 50
+        assert settings["preprocessing"] == "rescale"
+        assert (settings["dense_units"], settings["dropout"]) == (1024, 0.3)
+    recipe = tree["train"]
+    assert (recipe["epochs"], recipe["steps_per_epoch"], recipe["batch_size"]) == (5, 300, 64)
+    assert (recipe["optimizer"], recipe["schedule"]) == ("adam", "constant")
+    assert recipe["augmentation"] == {"horizontal_flip": True, "zoom": 0.2}
+    assert tree["preprocess"]["validation_fraction"] == 0.2
+
+
+def test_one_value_of_one_backbone_can_be_set(tmp_path):
+    tree = composed(tmp_path, "model=resnet50", "model.resnet50.learning_rate=3e-4")
+    assert list(tree["model"]) == ["resnet50"]
+    assert validate(tree).model["resnet50"].learning_rate == 3e-4
+
+
+def test_a_wrong_choice_lists_the_right_ones(tmp_path):
+    with pytest.raises(ExpectedError, match=r"model/resnet.*inceptionv3.*resnet50"):
+        composed(tmp_path, "model=resnet")
+    with pytest.raises(ExpectedError, match="epoch"):
+        composed(tmp_path, "train.epoch=3")
+
+
+def test_every_value_in_conf_is_commented():
+    """A comment stands on the line of a value or in the lines above it."""
+    for path in sorted((ROOT / "conf").rglob("*.yaml")):
+        if path.stem in ("paper", "all") and path.parent.name == "model":
+            continue
+        above = ""
+        for line in path.read_text().splitlines():
+            above = line if line.strip().startswith("#") else above
+            if re.match(r"\s*[a-z_0-9]+:\s*\S", line) and not line.lstrip().startswith("- "):
+                assert "#" in line or above, f"{path.name}: {line}"

@@ -1,0 +1,364 @@
+"""Which images are taken, why others are not, and what is said of their coding."""
+
+import hashlib
+import io
+import os
+import re
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.fft import dctn
+
+from detector import decode
+from detector.decode import BadImage, codec_name, decode_image, decode_members, luma, read_member
+from detector.errors import ExpectedError
+from tests.helpers import coded, png, random_pixels, zip_of
+
+PIXELS = random_pixels(1)
+JPEG = coded(PIXELS, quality=75)
+
+
+def reason(data: bytes, size: int = 32) -> str:
+    """Give the reason of a refusal, which must be one line and the same every time."""
+    reasons = set()
+    for _ in range(2):
+        with pytest.raises(ValueError) as caught:
+            decode_image(data, size)
+        reasons.add(str(caught.value))
+    (text,) = reasons
+    assert text and text.isprintable() and "at 0x" not in text and "_io" not in text
+    return text
+
+
+def frames(kind: str) -> bytes:
+    images = [Image.fromarray(random_pixels(seed)) for seed in (1, 2)]
+    return coded(images[0], kind, save_all=True, append_images=images[1:], lossless=True)
+
+
+def test_a_jpeg():
+    pixels, codec = decode_image(JPEG, 32)
+    assert pixels.shape == (32, 32, 3) and pixels.dtype == np.uint8
+    assert np.array_equal(pixels, np.asarray(Image.open(io.BytesIO(JPEG))))
+    assert codec == "JPEG quality 75 4:2:0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True}), ("BMP", {}), ("TIFF", {})]
+)
+def test_lossless_coders_give_the_very_pixels(kind, options):
+    pixels, codec = decode_image(coded(PIXELS, kind, **options), 32)
+    assert np.array_equal(pixels, PIXELS)
+    assert codec == kind
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 100, b"GIF89a", b"\xff\xd8\xff", random_pixels(0)])
+def test_garbage(data):
+    assert reason(bytes(data)) == "not a JPEG, PNG, WEBP, BMP, TIFF file"
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+def test_truncated_jpeg(share):
+    text = reason(JPEG[: int(share * len(JPEG))])
+    assert text.startswith("cannot be read as an image (") and "truncated" in text.lower()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "TIFF"])
+def test_other_truncated_files(kind):
+    data = coded(PIXELS, kind)
+    assert reason(data[: len(data) // 2]).startswith(("cannot be read as", "not a JPEG"))
+
+
+def test_every_prefix_of_a_file_is_refused_in_one_line():
+    for end in range(0, len(JPEG) - 2, 13):
+        reason(JPEG[:end])
+
+
+def test_wrong_size():
+    assert reason(coded(random_pixels(1, 33))) == "33x33 pixels, not 32x32"
+    assert reason(coded(PIXELS[:16])) == "32x16 pixels, not 32x32"
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_colour_mode_of_jpegs(mode):
+    data = coded(Image.fromarray(PIXELS).convert(mode))
+    assert reason(data) == f"colour mode {mode}, not RGB"
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1", "I;16"])
+def test_colour_mode_of_pngs(mode):
+    image = Image.new(mode, (32, 32)) if mode == "I;16" else Image.fromarray(PIXELS).convert(mode)
+    assert reason(coded(image, "PNG")) == f"colour mode {mode}, not RGB"
+
+
+def test_16_bit_colour_is_not_cut_to_8_bits():
+    row = b"\0" + np.arange(96, dtype=">u2").tobytes()  # filter type, then 32 RGB values
+    assert reason(png(32, 32, 16, 2, row * 32)) == "16 bits a channel, not 8"
+    assert decode_image(png(32, 32, 8, 2, (b"\0" + bytes(range(96))) * 32), 32)[1] == "PNG"
+
+
+def test_animations():
+    assert reason(frames("PNG")) == "animated, 2 frames"
+    assert reason(frames("WEBP")) == "animated, 2 frames"
+    assert reason(frames("TIFF")) == "animated, 2 frames"
+    assert reason(frames("GIF")).startswith("not a JPEG")
+
+
+def test_formats_that_start_other_programs_are_not_opened():
+    data = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n"
+    assert reason(data).startswith("not a JPEG")
+
+
+@pytest.mark.parametrize("side", [5_000, 60_000])  # the second is over Pillow's own limit
+def test_a_decompression_bomb_is_never_decoded(side, monkeypatch):
+    monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("decoded"))
+    data = png(side, side, 8, 2, b"")
+    text = reason(data)
+    assert text == "5000x5000 pixels, not 32x32" if side == 5_000 else "exceeds limit" in text
+
+
+def test_lack_of_memory_is_no_fault_of_the_image(monkeypatch):
+    def load(_):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    with pytest.raises(MemoryError):
+        decode_image(JPEG, 32)
+
+
+def test_texts_of_errors_are_made_the_same_every_time():
+    text = decode._words(OSError(f"cannot use {io.BytesIO()}\nat all"))
+    assert text == "cannot use"
+    assert decode._words(OSError()) == "OSError"
+    assert decode._words(OSError("a\nb")) == "a b"
+
+
+def patched_zip(tmp_path, change) -> zipfile.ZipFile:
+    """Open a zip with the member `a` after `change(bytes, offset of its directory entry)`."""
+    path = zip_of(tmp_path / "a.zip", [("a", JPEG)])
+    data = bytearray(path.read_bytes())
+    change(data, data.index(b"PK\x01\x02"))
+    path.write_bytes(data)
+    return zipfile.ZipFile(path)
+
+
+def member_reason(archive: zipfile.ZipFile) -> str:
+    with archive, pytest.raises(ValueError) as caught:
+        read_member(archive, "a")
+    assert str(caught.value).isprintable()
+    return str(caught.value)
+
+
+def test_a_good_member(tmp_path):
+    with zipfile.ZipFile(zip_of(tmp_path / "a.zip", [("a", JPEG)])) as archive:
+        assert read_member(archive, "a") == JPEG
+
+
+def test_an_empty_member(tmp_path):
+    assert member_reason(zipfile.ZipFile(zip_of(tmp_path / "a.zip", [("a", b"")]))) == "empty file"
+
+
+def test_an_encrypted_member(tmp_path):
+    def encrypt(data, entry):
+        data[6] |= 1
+        data[entry + 8] |= 1
+
+    assert member_reason(patched_zip(tmp_path, encrypt)) == "encrypted"
+
+
+def test_a_member_with_a_wrong_checksum(tmp_path):
+    def damage(data, entry):
+        data[200] ^= 1  # of the image, which is stored as it is
+
+    text = member_reason(patched_zip(tmp_path, damage))
+    assert text == "damaged in the archive (Bad CRC-32 for file 'a')"
+
+
+def test_a_member_of_an_unknown_compression(tmp_path):
+    def compress(data, entry):
+        data[8:10] = data[entry + 10 : entry + 12] = struct.pack("<H", 97)
+
+    assert "not supported" in member_reason(patched_zip(tmp_path, compress))
+
+
+def test_a_member_that_does_not_inflate(tmp_path):
+    def compress(data, entry):
+        data[8:10] = data[entry + 10 : entry + 12] = struct.pack("<H", zipfile.ZIP_DEFLATED)
+
+    assert member_reason(patched_zip(tmp_path, compress)).startswith("damaged in the archive (Err")
+
+
+def test_a_member_that_claims_too_much_is_not_read(tmp_path, monkeypatch):
+    def swell(data, entry):
+        data[entry + 24 : entry + 28] = struct.pack("<I", 33 * 2**20)
+
+    archive = patched_zip(tmp_path, swell)
+    monkeypatch.setattr(archive, "read", lambda _: pytest.fail("read"))
+    assert member_reason(archive).startswith("claims 34603008 bytes, more than")
+
+
+def name_of(data: bytes) -> str:
+    with Image.open(io.BytesIO(data)) as image:
+        return codec_name(image)
+
+
+@pytest.mark.parametrize("quality", [1, 10, 50, 75, 76, 90, 95, 100])
+@pytest.mark.parametrize("sampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_quality_and_sampling_are_named(quality, sampling):
+    name = name_of(coded(PIXELS, quality=quality, subsampling=sampling))
+    assert name == f"JPEG quality {quality} {sampling}"
+
+
+def test_every_quality_has_a_name_of_its_own():
+    names = {name_of(coded(PIXELS[:8, :8], quality=quality)) for quality in range(1, 101)}
+    assert names == {f"JPEG quality {quality} 4:2:0" for quality in range(1, 101)}
+
+
+def test_progressive_and_optimised_files_have_the_same_pixels_and_name():
+    assert name_of(coded(PIXELS, quality=75, progressive=True)) == "JPEG quality 75 4:2:0"
+    assert name_of(coded(PIXELS, quality=75, optimize=True)) == "JPEG quality 75 4:2:0"
+
+
+def test_other_tables_are_named_by_their_content():
+    def with_tables(*values):
+        return name_of(coded(PIXELS, qtables=[[value] * 64 for value in values]))
+
+    assert re.fullmatch(r"JPEG tables [0-9a-f]{8} 4:2:0", with_tables(7, 9))
+    assert with_tables(7, 9) == with_tables(7, 9)
+    assert len({with_tables(7, 9), with_tables(9, 7), with_tables(7, 7), with_tables(7)}) == 4
+
+
+def test_luma_of_primaries():
+    primaries = np.array([[[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]]], np.uint8)
+    assert np.allclose(luma(primaries), [[[76.245, 149.685, 29.07, 255]]])
+
+
+def test_low_frequencies_are_those_of_the_dct():
+    """Against SciPy's own transform."""
+    images = np.stack([random_pixels(seed) for seed in range(5)])
+    expected = dctn(luma(images), axes=(1, 2), norm="ortho")[:, :4, :4] / 32
+    found = decode.low_frequencies(images)
+    assert found.shape == (5, 15) and found.dtype == np.float32
+    assert np.allclose(found, expected.reshape(5, 16)[:, 1:], atol=1e-4)
+
+
+def pair_distances(first, second):
+    """Give the distance of the features and the RMS difference of luma, means taken off."""
+    features = decode.low_frequencies(np.stack([first, second])).astype(float)
+    a, b = (image @ np.array([0.299, 0.587, 0.114]) for image in (first, second))
+    rms = np.sqrt(np.mean(((a - a.mean()) - (b - b.mean())) ** 2))
+    return np.linalg.norm(features[0] - features[1]), rms
+
+
+def test_low_frequencies_are_a_lower_bound_of_the_rms():
+    rng = np.random.default_rng(0)
+    for trial in range(300):
+        size = int(rng.choice([8, 31, 32, 64]))
+        first = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+        strength = rng.choice([2, 20, 255])
+        second = np.clip(first + rng.normal(0, strength, first.shape), 0, 255).astype(np.uint8)
+        if trial % 3 == 0:  # smooth difference: the bound is close
+            y, x = np.mgrid[:size, :size] / size
+            wave = 40 * np.cos(np.pi * (y * rng.integers(4) + x * rng.integers(4)))
+            second = np.clip(first.astype(float) + wave[..., None], 0, 255).astype(np.uint8)
+        bound, rms = pair_distances(first, second)
+        assert bound <= rms + 1e-3
+
+
+def test_low_frequencies_are_exact_for_low_frequencies():
+    """A difference made of the kept frequencies only is measured in full."""
+    along = (np.arange(32) + 0.5) * np.pi / 32
+    wave = 90 * np.cos(3 * along)[:, None] * np.cos(2 * along)[None]
+    second = np.repeat(np.rint(128 + wave)[..., None], 3, axis=2).astype(np.uint8)
+    bound, rms = pair_distances(np.full((32, 32, 3), 128, np.uint8), second)
+    assert rms == pytest.approx(45, rel=0.01)  # an amplitude of 90, halved by each cosine's 1/sqrt2
+    assert bound == pytest.approx(rms, rel=1e-4)
+
+
+def test_low_frequencies_do_not_see_brightness():
+    bound, _ = pair_distances(PIXELS // 2, PIXELS // 2 + 50)
+    assert bound < 1e-3
+
+
+def test_low_frequencies_of_no_image():
+    assert decode.low_frequencies(np.empty((0, 32, 32, 3), np.uint8)).shape == (0, 15)
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """11 members, of which numbers 3 and 7 cannot be used."""
+    members = [(f"{i:02d}", coded(random_pixels(i), quality=60 + i)) for i in range(11)]
+    members[3], members[7] = ("03", b""), ("07", b"garbage")
+    return str(zip_of(tmp_path / "mixed.zip", members)), dict(members)
+
+
+def joined(chunks):
+    return (
+        np.concatenate([chunk.images for chunk in chunks]),
+        np.concatenate([chunk.features for chunk in chunks]),
+        np.concatenate([chunk.moments for chunk in chunks]),
+        *(
+            [entry for chunk in chunks for entry in getattr(chunk, field)]
+            for field in ("members", "file_bytes", "codecs", "digests", "bad")
+        ),
+    )
+
+
+def test_members_are_decoded_in_the_given_order(mixed):
+    archive, files = mixed
+    order = ["10", "03", "00", "07", "05"]
+    (chunk,) = decode_members(archive, order, 32)
+    assert chunk.members == ["10", "00", "05"]
+    assert chunk.file_bytes == [len(files[name]) for name in chunk.members]
+    assert chunk.codecs == [f"JPEG quality {q} 4:2:0" for q in (70, 60, 65)]
+    expected = [np.asarray(Image.open(io.BytesIO(files[name]))) for name in chunk.members]
+    assert np.array_equal(chunk.images, expected)
+    assert chunk.digests == [
+        hashlib.blake2b(e.tobytes(), digest_size=16).digest() for e in expected
+    ]
+    assert [(bad.member, bad.reason) for bad in chunk.bad] == [
+        ("03", "empty file"),
+        ("07", "not a JPEG, PNG, WEBP, BMP, TIFF file"),
+    ]
+
+
+def test_many_chunks_in_many_processes_give_the_same_as_one(mixed, monkeypatch):
+    archive, files = mixed
+    one = joined(list(decode_members(archive, list(files), 32)))
+    monkeypatch.setattr(decode, "CHUNK", 2)
+    chunks = list(decode_members(archive, list(files), 32))
+    assert len(chunks) == 6
+    for first, second in zip(one, joined(chunks), strict=True):
+        assert np.array_equal(first, second)
+
+
+def test_another_archive_of_the_same_name(tmp_path, monkeypatch):
+    for folder, name in (("a", "one"), ("b", "two")):
+        zip_of(tmp_path / folder / "x.zip", [(name, JPEG)])
+        monkeypatch.chdir(tmp_path / folder)
+        (chunk,) = decode_members("x.zip", [name], 32)
+        assert chunk.members == [name]
+    path = zip_of(tmp_path / "b/x.zip", [("three", JPEG)])
+    os.utime(path, ns=(0, 0))
+    (chunk,) = decode_members("x.zip", ["three"], 32)
+    assert chunk.members == ["three"]
+
+
+def test_a_chunk_without_any_good_image(mixed):
+    archive, _ = mixed
+    (chunk,) = decode_members(archive, ["03"], 32)
+    assert chunk.images.shape == (0, 32, 32, 3) and chunk.features.shape == (0, 15)
+    assert chunk.bad == [BadImage("03", "empty file")]
+
+
+def test_lack_of_memory_is_said(mixed, monkeypatch):
+    archive, files = mixed
+
+    def read(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", read)
+    with pytest.raises(ExpectedError, match="lack of memory"):
+        list(decode_members(archive, list(files), 32))

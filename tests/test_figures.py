@@ -1,0 +1,97 @@
+"""Every figure is a PNG, the same for the same input."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from detector import figures
+from detector.arrays import Split
+from detector.metrics import precision_recall_table, roc_table
+from tests.helpers import random_pixels
+
+
+def split(n=90):
+    images = np.stack([random_pixels(i) for i in range(n)])
+    labels = (np.arange(n) % 3 == 0).astype(np.uint8)
+    return Split(images, labels, np.full(n, -1, np.int8), np.array([b"x"] * n))
+
+
+def predictions():
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    return pd.DataFrame({"label": labels, "probability": rng.random(200) * 0.5 + labels * 0.5})
+
+
+def curve_tables():
+    table = predictions()
+    return [
+        pd.concat(
+            {name: curve(table["label"], table["probability"]) for name in ("resnet50", "other")},
+            names=["backbone"],
+        ).reset_index("backbone")
+        for curve in (roc_table, precision_recall_table)
+    ]
+
+
+def history(epochs=3):
+    return pd.DataFrame(
+        [
+            (name, epoch, part, 1 / epoch, 1 - 0.5 / epoch)
+            for name in ("resnet50", "other")
+            for epoch in range(1, epochs + 1)
+            for part in ("train", "validation")
+        ],
+        columns=["backbone", "epoch", "split", "loss", "accuracy"],
+    )
+
+
+def comparison_table(*names):
+    return pd.DataFrame(
+        [(n, s, m, 0.7) for n in names for s in ("here", "paper") for m in ("accuracy", "f1")],
+        columns=["backbone", "source", "metric", "value"],
+    )
+
+
+CONFUSION = {
+    "FAKE_called_FAKE": 90,
+    "FAKE_called_REAL": 10,
+    "REAL_called_FAKE": 1000,
+    "REAL_called_REAL": 0,
+}
+FIGURES = {
+    "sample_sheet": (partial(figures.sample_sheet, split(), 1), 900, 500),
+    "few_samples": (partial(figures.sample_sheet, split(3), 1), 900, 500),
+    "confusion_matrix": (partial(figures.confusion_matrix, CONFUSION, "title"), 400, 350),
+    "histogram": (partial(figures.probability_histogram, predictions(), "title"), 600, 350),
+    "curves": (partial(figures.curves, *curve_tables(), "title"), 900, 450),
+    "learning_curves": (partial(figures.learning_curves, history(), "title"), 900, 400),
+    "one_epoch": (partial(figures.learning_curves, history(1), "title"), 900, 400),
+    "comparison": (partial(figures.comparison, comparison_table("a", "b"), "title"), 900, 400),
+    "one_backbone": (partial(figures.comparison, comparison_table("a"), "title"), 500, 400),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure(name, tmp_path):
+    draw, width, height = FIGURES[name]
+    first, second = tmp_path / "first.png", tmp_path / ".partial.second.png"
+    draw(first)
+    assert figures.plt.get_fignums() == []  # closed
+    figures.plt.plot([1, 2])  # what others left open is no matter
+    draw(second)
+    figures.plt.close("all")
+    with Image.open(first) as image:
+        image.load()
+        assert image.format == "PNG" and image.width >= width and image.height >= height
+        assert len(np.unique(np.asarray(image.convert("L")))) > 10  # not a blank sheet
+        assert image.info.keys() <= {"dpi"}  # no version, no date
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_seed_chooses_the_samples(tmp_path):
+    for seed in (1, 2):
+        figures.sample_sheet(split(), seed, tmp_path / f"{seed}.png")
+    assert (tmp_path / "1.png").read_bytes() != (tmp_path / "2.png").read_bytes()

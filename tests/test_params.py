@@ -1,0 +1,165 @@
+"""A wrong params.yaml gives one sentence that names the key."""
+
+import copy
+import math
+
+import pytest
+import yaml
+
+from detector.errors import ExpectedError
+from detector.params import validate
+from tests.helpers import ROOT, composed_params
+
+MISSING = object()
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return composed_params(tmp_path_factory.mktemp("conf"))
+
+
+def changed(tree, key, value):
+    tree = copy.deepcopy(tree)
+    *sections, last = key.split(".")
+    place = tree
+    for section in sections:
+        place = place[section]
+    if value is MISSING:
+        del place[last]
+    else:
+        place[last] = value
+    return tree
+
+
+def complaint(tree) -> str:
+    with pytest.raises(ExpectedError) as caught:
+        validate(tree)
+    sentence = str(caught.value)
+    assert sentence.startswith("params.yaml: ")
+    assert sentence.isprintable()  # hence one line
+    # what pydantic says of its own workings helps nobody
+    for word in ("constrained", "literal[", "Params", "dictionary", "Value error", "Input should"):
+        assert word not in sentence
+    return sentence.removeprefix("params.yaml: ").split(". Values are set")[0]
+
+
+def test_the_committed_params_are_valid():
+    params = validate(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    assert params.model["inceptionv3"].input_pixels == 75
+    assert params.model["resnet50"].input_pixels == 32
+
+
+def test_input_pixels_of_a_number(tree):
+    params = validate(changed(tree, "model.resnet50.input_size", 224))
+    assert params.model["resnet50"].input_pixels == 224
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("sead", 1, "is not a key that exists"),
+        ("model.resnet50.droput", 0.3, "is not a key that exists"),
+        ("train.augmentation.rotate", 1, "is not a key that exists"),
+        ("seed", MISSING, "is missing"),
+        ("evaluate", MISSING, "is missing"),
+        ("model.resnet50.dropout", MISSING, "is missing"),
+        ("seed", "1", "must be a valid integer, not '1'"),
+        ("seed", True, "must be a valid integer, not True"),
+        ("seed", -1, "must be greater than or equal to 0, not -1"),
+        ("seed", 2**31, f"must be less than {2**31}, not {2**31}"),
+        ("data", None, "must hold keys and values, not None"),
+        ("model", ["resnet50"], "must hold keys and values, not ['resnet50']"),
+        ("model", {}, "must not be empty, not {}"),
+        ("data.name", "a/b", "must match ^[A-Za-z0-9][A-Za-z0-9_-]*$, not 'a/b'"),
+        ("data.name", "..", "must match ^[A-Za-z0-9][A-Za-z0-9_-]*$, not '..'"),
+        ("data.name", "a\n", r"must match ^[A-Za-z0-9][A-Za-z0-9_-]*$, not 'a\n'"),
+        ("data.name", "a" * 65, "must have at most 64 characters"),
+        ("data.sha256", "ABC", "must match ^[0-9a-f]{64}$, not 'ABC'"),
+        ("data.source", "ftp", "must be 'local' or 'kaggle', not 'ftp'"),
+        ("data.path", None, "is needed when source is local"),
+        ("data.path", "", "is needed when source is local"),
+        ("data.watch", "x.zip", "must be the same as path when source is local, not 'x.zip'"),
+        ("data.kaggle_dataset", "no-slash", "must match"),
+        ("data.images", {"train": 1}, "must hold keys and values, not 1"),
+        ("data.image_size", 7, "must be greater than or equal to 8, not 7"),
+        ("preprocess.validation_fraction", 0, "must be greater than 0, not 0"),
+        ("preprocess.validation_fraction", 1, "must be less than 1, not 1"),
+        ("preprocess.validation_fraction", math.nan, "not nan"),
+        ("preprocess.near_duplicate_rms", -0.1, "must be greater than or equal to 0, not -0.1"),
+        ("preprocess.on_bad_image", "skip", "must be 'error' or 'drop', not 'skip'"),
+        ("model.resnet50.input_size", 31, "31 is outside 32 to 1024, what resnet50 takes"),
+        ("model.inceptionv3.input_size", 74, "74 is outside 75 to 1024, what inceptionv3 takes"),
+        ("model.inceptionv3.input_size", 1025, "1025 is outside 75 to 1024"),
+        ("model.resnet50.input_size", "small", "must be a valid integer or 'minimum', not 'small'"),
+        ("model.resnet50.backbone", "vgg16", "'vgg16' is none of inceptionv3, resnet50"),
+        ("model.resnet50.backbone", None, "must be a valid string, not None"),
+        ("model.resnet50.trainable_layers", -1, "must be greater than or equal to 0 or 'all'"),
+        ("model.resnet50.trainable_layers", 0.5, "must be a valid integer or 'all', not 0.5"),
+        ("model.resnet50.dropout", 1, "must be less than 1, not 1"),
+        ("model.resnet50.bn_momentum", 1.0, "must be less than 1, not 1.0"),
+        ("model.resnet50.learning_rate", 0, "must be greater than 0, not 0"),
+        ("model.resnet50.learning_rate", "1e-3", "must be a valid number, not '1e-3'"),
+        ("train.epochs", 0, "must be greater than or equal to 1, not 0"),
+        ("train.steps_per_epoch", 0, "must be greater than or equal to 1, not 0"),
+        ("train.optimizer", "Adam", "must be 'adam', 'adamw' or 'sgd', not 'Adam'"),
+        ("train.augmentation.zoom", 1, "must be less than 1, not 1"),
+        ("evaluate.batch_size", 0, "must be greater than or equal to 1, not 0"),
+    ],
+)
+def test_a_wrong_value_is_named(tree, key, value, reason):
+    sentence = complaint(changed(tree, key, value))
+    assert sentence.startswith(key)
+    assert reason in sentence
+
+
+def test_kaggle_needs_a_dataset_and_its_version(tree):
+    tree = changed(tree, "data.source", "kaggle")
+    tree = changed(tree, "data.kaggle_dataset", "owner/slug")
+    assert complaint(tree) == "data.kaggle_version: is needed when source is kaggle"
+    tree = changed(tree, "data.kaggle_version", 3)
+    assert validate(tree).data.kaggle_version == 3  # path and watch are free then
+    tree = changed(changed(tree, "data.path", None), "data.watch", "conf/data/cifake.yaml")
+    assert validate(tree).data.path is None
+    tree = changed(tree, "data.kaggle_dataset", None)
+    assert complaint(tree) == "data.kaggle_dataset: is needed when source is kaggle"
+
+
+def test_every_wrong_key_is_named(tree):
+    tree = changed(changed(tree, "seed", -1), "train.epochs", "many")
+    assert complaint(tree) == (
+        "seed: must be greater than or equal to 0, not -1; "
+        "train.epochs: must be a valid integer, not 'many'"
+    )
+
+
+def test_one_wrong_key_is_named_once(tree):
+    assert complaint(changed(tree, "model.resnet50.backbone", "x")).count("model.") == 1
+    assert "data.watch" not in complaint(changed(tree, "data.path", None))
+    assert complaint(changed(tree, "model.resnet50.input_size", "x")).count("model.") == 1
+
+
+@pytest.mark.parametrize("name", ["a b", "a-b", "../x", "", "_x", "a.b"])
+def test_names_of_models_are_plain(tree, name):
+    settings = tree["model"]["resnet50"]
+    sentence = complaint({**tree, "model": {name: settings}})
+    assert sentence == f"model: {name!r} is not made of letters, digits and _"
+
+
+def test_a_number_as_the_name_of_a_model(tree):
+    sentence = complaint({**tree, "model": {50: tree["model"]["resnet50"]}})
+    assert sentence == "model.50: must be a valid string, not 50"
+
+
+def test_variants_of_a_backbone_are_models_of_their_own(tree):
+    settings = tree["model"]["resnet50"]
+    params = validate({**tree, "model": {"a": settings, "int": {**settings, "dropout": 0.0}}})
+    assert list(params.model) == ["a", "int"]
+
+
+@pytest.mark.parametrize("content", [None, [], "text", 3])
+def test_a_file_that_is_no_mapping(content):
+    assert complaint(content).startswith("the file: must hold keys and values, not ")
+
+
+def test_a_long_wrong_value_is_shortened(tree):
+    assert len(complaint(changed(tree, "train.optimizer", "x" * 10_000))) < 200

@@ -1,0 +1,223 @@
+"""The real pipeline by its literal commands, in a clone, on a small archive with short training.
+
+One clone serves the whole file: the tests go through a user's session from top to bottom.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from tests.helpers import make_archive
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
+
+
+class Clone:
+    """A clone of this repository's working tree, with its commands."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        # The interpreter's folder first: `python` in dvc.yaml and `dvc` are of this environment.
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("KAGGLE_", "DVC_"))},
+            "HOME": str(folder.parent),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+
+    def __call__(self, command, *, fails=False):
+        done = subprocess.run(
+            command, shell=True, cwd=self.folder, env=self.environment, text=True,
+            capture_output=True, timeout=500,
+        )  # fmt: skip
+        assert (done.returncode != 0) == fails, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def path(self, name):
+        return self.folder / name
+
+    def json(self, name):
+        return json.loads(self.path(name).read_text())
+
+    def commit(self):
+        self("git add -A && git commit --quiet --allow-empty -m work")
+
+
+def shorten(path, **values):
+    """Set values of a file in conf/ as an editor would, comments and all; nested ones vanish."""
+    text = path.read_text()
+    for key, value in values.items():
+        text, found = re.subn(rf"(?m)^{key}:.*\n(?: .*\n)*", f"{key}: {value}  # short\n", text)
+        assert found == 1, key
+    path.write_text(text)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clone") / "repository"
+    folder.mkdir()
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=True, text=True,
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.split("\0")):
+        # Results belong to the committed configuration; this clone makes its own.
+        if name.split("/")[0] in ("metrics", "plots", "dvc.lock") or not (ROOT / name).exists():
+            continue
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    make_archive(folder / "sample/sample.zip", each=20)
+    shorten(folder / "conf/data/sample.yaml", sha256="null", images="null")
+    shorten(folder / "conf/train/quick.yaml", epochs=2, steps_per_epoch=2, batch_size=8)
+    run = Clone(folder)
+    run("git init --quiet && git config user.name t && git config user.email t@example.com")
+    run("python -m conf.compose")
+    run.commit()
+    run("dvc repro")
+    run.commit()
+    return run
+
+
+def test_every_declared_output_exists_and_git_has_what_it_should(clone):
+    assert clone("dvc status").strip() == "Data and pipelines are up to date."
+    lock = yaml.safe_load(clone.path("dvc.lock").read_text())["stages"]
+    assert sorted(lock) == [
+        "compare", "download", "evaluate@inceptionv3", "evaluate@resnet50", "preprocess",
+        "train@inceptionv3", "train@resnet50",
+    ]  # fmt: skip
+    for stage in lock.values():
+        for out in stage["outs"]:
+            assert clone.path(out["path"]).exists(), out["path"]
+    tracked = clone("git ls-files").split()
+    assert {"dvc.lock", "metrics/data.json", "metrics/compare.json"} <= set(tracked)
+    assert not [name for name in tracked if name.startswith(("data/", "models/", ".work/"))]
+    assert clone("git status --porcelain --ignored=no") == ""
+    assert not list(clone.folder.rglob(".partial.*"))
+
+
+def test_declared_metrics_and_plots_are_there(clone):
+    pipeline = yaml.safe_load(clone.path("dvc.yaml").read_text())
+    for plot in pipeline["plots"]:
+        if isinstance(plot, str):
+            assert clone.path(plot).exists(), plot
+        else:
+            (settings,) = plot.values()
+            ((path, column),) = settings["y"].items()
+            table = pd.read_csv(clone.path(path))
+            assert {column, settings["x"], "backbone"} <= set(table.columns)
+            assert set(table["backbone"]) == {"resnet50", "inceptionv3"}
+            assert clone.path(f".dvc/plots/{settings['template']}.json").exists()
+    for name, artifact in pipeline["artifacts"].items():
+        assert clone.path(artifact["path"]).exists(), name
+    shown = clone("dvc metrics show")
+    for path in ("data.json", "resnet50/training.json", "inceptionv3/evaluation.json"):
+        assert f"metrics/{path}" in shown
+
+
+def test_numbers_agree_with_the_predictions(clone):
+    table = pd.read_csv(clone.path("data/results/resnet50/predictions.csv"))
+    assert table["split"].value_counts().to_dict() == {"test": 40, "val": 8}
+    test = table[table["split"] == "test"]
+    labels = np.load(clone.path("data/test/labels.npy"))
+    assert np.array_equal(test["label"], labels)
+    right = (test["probability"] >= 0.5) == (test["label"] == 1)
+    evaluation = clone.json("metrics/resnet50/evaluation.json")
+    assert evaluation["test"]["accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+    assert (
+        clone.json("metrics/compare.json")["resnet50"]["here"]["accuracy"]
+        == (evaluation["test"]["accuracy"])
+    )
+    assert clone.json("metrics/compare.json")["resnet50"]["paper"]["accuracy"] == 0.509
+    training = clone.json("metrics/resnet50/training.json")
+    curve = pd.read_csv(clone.path("plots/resnet50/training/eval/accuracy.tsv"), sep="\t")
+    assert len(curve) == 2
+    assert training["eval"]["accuracy"] == pytest.approx(curve["accuracy"].iloc[-1])
+    assert "not CIFAKE" in clone.path("metrics/compare.md").read_text()
+
+
+def test_a_second_repro_does_nothing(clone):
+    out = clone("dvc repro")
+    assert "Running stage" not in out
+    assert "up to date" in out
+
+
+def test_training_twice_gives_the_same_bytes(clone):
+    kept = clone.path("dvc.lock").read_text()
+    out = clone("dvc repro --force --single-item train@resnet50")
+    assert "Running stage 'train@resnet50'" in out
+    assert clone.path("dvc.lock").read_text() == kept
+    assert clone("git status --porcelain") == ""
+
+
+def test_start_up_is_quiet(clone):
+    out = clone("python -m stages.evaluate --model resnet50")
+    assert out == "", "TensorFlow's start-up log should not reach the user"
+
+
+def test_one_backbone_and_back_again(clone):
+    kept = clone.path("dvc.lock").read_text()
+    out = clone("dvc exp run -S model=resnet50")
+    for stage in ("download", "preprocess", "train@resnet50", "evaluate@resnet50"):
+        assert f"Stage '{stage}' didn't change, skipping" in out
+    assert "inceptionv3" not in out
+    assert list(clone.json("metrics/compare.json")) == ["resnet50"]
+    assert clone("dvc status").strip() == "Data and pipelines are up to date."
+
+    diff = clone("dvc metrics diff")
+    assert "metrics/compare.json" in diff and "inceptionv3.here.accuracy" in diff
+    shown = clone("dvc plots show")
+    page = clone.path("dvc_plots/index.html").read_text()
+    assert "index.html" in shown
+    for word in ("Accuracy by epoch", "ROC on the test images", "resnet50", "paper.png"):
+        assert word in page
+
+    clone("git checkout -- params.yaml")
+    out = clone("dvc repro")
+    assert "> python -m stages.train" not in out, "the other backbone came back from the cache"
+    assert clone.path("dvc.lock").read_text() == kept
+    assert clone("git status --porcelain") == ""
+
+
+def test_metrics_diff_shows_what_a_parameter_changed(clone):
+    out = clone("dvc exp run -S model=resnet50 -S model.resnet50.learning_rate=0.01")
+    assert "Running stage 'train@resnet50'" in out
+    assert "Stage 'preprocess' didn't change" in out
+    diff = json.loads(clone("dvc metrics diff --json"))
+    changed = diff["metrics/resnet50/evaluation.json"]
+    assert changed["test.log_loss"]["diff"] != 0
+    params = json.loads(clone("dvc params diff --json"))["params.yaml"]
+    assert params["model.resnet50.learning_rate"]["new"] == 0.01
+    clone("git checkout -- . && dvc checkout --force")
+
+
+def test_wrong_choices_say_what_is_right(clone):
+    assert "inceptionv3" in clone("dvc exp run -S model=resnet", fails=True)
+    assert "epochz" in clone("dvc exp run -S train.epochz=3", fails=True)
+    out = clone("dvc exp run -S train.epochs=0 -S model=resnet50", fails=True)
+    assert "error: params.yaml: train.epochs" in out and "Traceback" not in out
+    out = clone("dvc exp run -S data=archive", fails=True)
+    assert "give it with -S data.path=my.zip" in out
+    clone("git checkout -- params.yaml dvc.lock")
+
+
+def test_an_archive_of_ones_own_and_a_change_of_it(clone, tmp_path):
+    mine = tmp_path / "my.zip"
+    make_archive(mine, each=12)
+    command = f"dvc exp run -S data=archive -S data.path={mine} preprocess"
+    clone(command)
+    assert clone.json("metrics/data.json")["archive"]["name"] == "archive"
+    assert clone.json("metrics/data.json")["images"]["test"] == {"FAKE": 12, "REAL": 12}
+    out = clone(command)
+    assert "Running stage" not in out
+    make_archive(mine, each=14)
+    assert "Running stage 'download'" in clone(command)
+    assert clone.json("metrics/data.json")["images"]["test"] == {"FAKE": 14, "REAL": 14}
