@@ -175,7 +175,7 @@ def codec_name(image: Image.Image) -> str:
     if image.format != "JPEG":
         return str(image.format)
     # Strings compare and hash faster than tuples of 128 numbers, and this is done for every image.
-    tables = str(image.quantization)
+    tables = str(sorted(image.quantization.items()))
     sampling = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}.get(JpegImagePlugin.get_sampling(image), "?")
     return f"JPEG {_tables_name(tables)} {sampling}"
 
@@ -195,7 +195,7 @@ def _libjpeg_tables() -> dict[str, int]:
         buffer = io.BytesIO()
         Image.new("RGB", (8, 8)).save(buffer, "JPEG", quality=quality)
         with Image.open(buffer) as image:
-            known[str(image.quantization)] = quality
+            known[str(sorted(image.quantization.items()))] = quality
     return known
 
 

@@ -177,6 +177,8 @@ class Params(_Section):
         for name in models:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*", name):
                 raise ValueError(f"{name!r} is not made of letters, digits and _")
+            if name in ("compare", "data"):
+                raise ValueError(f"{name!r} is taken: plots/{name} is another stage's")
         return models
 
 

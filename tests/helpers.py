@@ -78,3 +78,14 @@ def image_members(
 def make_archive(path: Path, each: int = 10, **options: Any) -> Path:
     """Write a zip of `each` random JPEGs for each split and class."""
     return zip_of(path, image_members(each, **options))
+
+
+def patch(path: Path, member: str, change) -> None:
+    """Let `change(bytes, offset of local header, offset of directory entry)` damage a member."""
+    with zipfile.ZipFile(path) as archive:
+        local = archive.getinfo(member).header_offset
+    data = bytearray(path.read_bytes())
+    entry = data.rindex(member.encode()) - 46
+    assert data[entry : entry + 4] == b"PK\x01\x02"
+    change(data, local, entry)
+    path.write_bytes(data)
