@@ -174,20 +174,26 @@ def duplicate_warnings(exact: dict[str, int], near: dict[str, Any]) -> list[str]
     warnings = []
     leaked = exact["train_and_test"] + exact["val_and_test"]
     if leaked:
-        warnings.append(f"{leaked} test images have the very pixels of a training image")
+        warnings.append(f"{_count(leaked, 'test')} with the very pixels of a training image")
     if near["test_and_train"]:
         warnings.append(
-            f"{near['test_and_train']} test images are near-duplicates of training images "
+            f"{_count(near['test_and_train'], 'test')} with a near-duplicate among training images "
             f"(RMS at most {near['rms_at_most']:g} grey levels); the test is that much easier"
         )
     if exact["fake_and_real"]:
-        warnings.append(f"{exact['fake_and_real']} images are both FAKE and REAL, pixel for pixel")
+        warnings.append(
+            f"{_count(exact['fake_and_real'], 'FAKE')} with the very pixels of a REAL one"
+        )
     if near["fake_and_real"]:
         warnings.append(
-            f"{near['fake_and_real']} FAKE images are near-duplicates of REAL ones: they share "
-            "their content, so content does not tell the classes apart"
+            f"{_count(near['fake_and_real'], 'FAKE')} with a near-duplicate among REAL ones: where "
+            "content is shared it does not tell the classes apart"
         )
     return warnings
+
+
+def _count(n: int, kind: str) -> str:
+    return f"{n:,} {kind} image" + ("" if n == 1 else "s")
 
 
 def channel_statistics(table: pd.DataFrame, moments: np.ndarray) -> dict[str, Any]:

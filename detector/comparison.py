@@ -2,9 +2,13 @@
 
 import json
 from importlib import resources
+from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
+
+from detector.intervals import mcnemar, paired_difference
 
 # The rows of the paper's table, by the names that detector.metrics gives them.
 PAPER_METRICS = ("accuracy", "precision", "recall", "specificity", "f1")
@@ -18,20 +22,74 @@ def paper_results() -> dict[str, dict[str, Any]]:
 
 
 def comparison_rows(results: dict[str, dict[str, Any]], backbones: dict[str, str]) -> pd.DataFrame:
-    """Give one row a backbone, source and metric: columns backbone, source, metric, value.
+    """Give one row a backbone, source and metric.
 
-    results: metrics on the test images, with validation_accuracy, by name. backbones: which
-    architecture each name is, so that a variant stands beside the paper's figures of the same.
+    Columns backbone, source, metric, value, low, high; low and high, the ends of the 95 %
+    interval, are NaN where there is none. results: metrics on the test images, with
+    validation_accuracy and intervals, by name. backbones: which architecture each name is, so that
+    a variant stands beside the paper's figures of the same.
     """
     paper = paper_results()
     rows = []
     for name, measured in results.items():
         published = paper.get(backbones[name], {})
         for metric in ("validation_accuracy", *PAPER_METRICS):
-            rows.append((name, "here", metric, measured[metric]))
+            interval = measured["intervals"].get(metric, {})
+            ends = interval.get("low", np.nan), interval.get("high", np.nan)
+            rows.append((name, "here", metric, measured[metric], *ends))
             if metric in published:
-                rows.append((name, "paper", metric, published[metric]))
-    return pd.DataFrame(rows, columns=["backbone", "source", "metric", "value"])
+                rows.append((name, "paper", metric, published[metric], np.nan, np.nan))
+    return pd.DataFrame(rows, columns=["backbone", "source", "metric", "value", "low", "high"])
+
+
+def paired_tests(
+    labels: np.ndarray,
+    probabilities: dict[str, np.ndarray],
+    thresholds: dict[str, float],
+    resamples: int,
+    seed: int,
+) -> dict[str, dict[str, Any]]:
+    """Test each pair of networks on the same images, at their frozen thresholds.
+
+    labels: N. probabilities: N calibrated ones by name. Returns, by "a minus b", the table of
+    McNemar's exact test and bootstrap intervals of the differences in accuracy and AUC.
+    """
+    right = {
+        name: (probability >= thresholds[name]) == (labels == 1)
+        for name, probability in probabilities.items()
+    }
+    return {
+        f"{a} minus {b}": {
+            "mcnemar": mcnemar(right[a], right[b]),
+            "difference": paired_difference(
+                labels,
+                probabilities[a],
+                probabilities[b],
+                thresholds[a],
+                thresholds[b],
+                resamples,
+                seed,
+            ),
+        }
+        for a, b in combinations(probabilities, 2)
+    }
+
+
+def pairs_in_words(pairs: dict[str, dict[str, Any]]) -> str:
+    """Say in Markdown what the paired tests found; empty without a pair."""
+    lines = []
+    for name, tests in pairs.items():
+        table, gain = tests["mcnemar"], tests["difference"]["accuracy"]
+        a, b = name.split(" minus ")
+        lines.append(
+            f"- {name}: accuracy differs by {100 * gain['value']:+.2f} points (95 % interval "
+            f"{100 * gain['low']:+.2f} to {100 * gain['high']:+.2f}, n = {gain['n']:,}); only {a} "
+            f"is right on {table['only_a']}, only {b} on {table['only_b']} images; McNemar's exact "
+            f"p = {table['p_value']:.2g}"
+        )
+    if not lines:
+        return ""
+    return "\n".join(["Paired tests at the thresholds frozen on validation:", "", *lines, ""])
 
 
 def caption(data_name: str, is_cifake: bool, n: int) -> str:
@@ -46,20 +104,25 @@ def caption(data_name: str, is_cifake: bool, n: int) -> str:
 
 
 def markdown_table(rows: pd.DataFrame, words: str) -> str:
-    """Give the table in Markdown, in percent, under its caption."""
+    """Give the table in Markdown, in percent, 95 % intervals in brackets, under its caption."""
     columns = rows[["backbone", "source"]].drop_duplicates().itertuples(index=False)
     keys = [tuple(column) for column in columns]
-    values = rows.set_index(["backbone", "source", "metric"])["value"]
+    values = rows.set_index(["backbone", "source", "metric"])
     lines = [
         "| % | " + " | ".join(f"{name}, {source}" for name, source in keys) + " |",
         "|---|" + "--:|" * len(keys),
     ]
     for metric in dict.fromkeys(rows["metric"]):
         cells = [
-            f"{100 * values[name, source, metric]:.2f}"
-            if (name, source, metric) in values.index
-            else ""
-            for name, source in keys
+            _percent(values.loc[(*key, metric)]) if (*key, metric) in values.index else ""
+            for key in keys
         ]
         lines.append(f"| {metric.replace('_', ' ')} | " + " | ".join(cells) + " |")
     return "\n".join([words, "", *lines, ""])
+
+
+def _percent(row: pd.Series) -> str:
+    text = f"{100 * row['value']:.2f}"
+    if np.isnan(row["low"]):
+        return text
+    return f"{text} ({100 * row['low']:.2f} to {100 * row['high']:.2f})"

@@ -69,17 +69,56 @@ def confusion_matrix(confusion: dict[str, int], title: str, path: str | os.PathL
     _save(figure, path)
 
 
-def probability_histogram(table: pd.DataFrame, title: str, path: str | os.PathLike[str]) -> None:
-    """Draw how the probabilities of REAL of each class are spread. table: of read_predictions."""
+def probability_histogram(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    threshold: float,
+    title: str,
+    path: str | os.PathLike[str],
+) -> None:
+    """Draw how the probabilities of REAL of each class are spread, and the threshold."""
     figure, axis = plt.subplots(figsize=(6, 3.4))
     sns.histplot(
-        x=table["probability"], hue=table["label"].map(dict(enumerate(CLASSES))),
-        hue_order=list(COLOURS), palette=COLOURS, bins=np.linspace(0, 1, 41), element="step",
-        ax=axis,
+        x=probabilities, hue=np.array(CLASSES)[labels], hue_order=list(COLOURS), palette=COLOURS,
+        bins=np.linspace(0, 1, 41), element="step", ax=axis,
     )  # fmt: skip
-    axis.axvline(0.5, color="0.3", linestyle="--", linewidth=1)
+    axis.axvline(threshold, color="0.3", linestyle="--", linewidth=1)
     axis.get_legend().set_title("actual")
-    axis.set(xlabel="probability of REAL", ylabel="test images", title=title, xlim=(0, 1))
+    axis.set(
+        xlabel=f"calibrated probability of REAL (dashed: threshold {threshold:.3f})",
+        ylabel="test images", title=title, xlim=(0, 1),
+    )  # fmt: skip
+    _save(figure, path)
+
+
+def reliability(tables: dict[str, pd.DataFrame], title: str, path: str | os.PathLike[str]) -> None:
+    """Draw the share of REAL against the probability said, before and after calibration.
+
+    tables: of calibration.reliability_table, by name. On the diagonal a probability is true.
+    """
+    figure, axis = plt.subplots(figsize=(4.6, 4.2))
+    axis.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
+    for name, table in tables.items():
+        axis.plot(
+            table["mean_probability"], table["share_real"], marker="o", markersize=4, label=name
+        )
+    axis.legend(title="temperature scaling", loc="upper left")
+    axis.set(
+        xlabel="mean probability of REAL", ylabel="share of REAL images", title=title,
+        xlim=(-0.02, 1.02), ylim=(-0.02, 1.02),
+    )  # fmt: skip
+    _save(figure, path)
+
+
+def risk_coverage(table: pd.DataFrame, title: str, path: str | os.PathLike[str]) -> None:
+    """Draw the error among the surest images against their share. A line for each `backbone`."""
+    figure, axis = plt.subplots(figsize=(5.6, 3.8))
+    sns.lineplot(data=table, x="coverage", y="risk", hue="backbone", errorbar=None, ax=axis)
+    axis.set(
+        xlabel="share of images that are answered, surest first", ylabel="errors among them",
+        title=title, xlim=(0, 1.01),
+    )  # fmt: skip
+    axis.set_ylim(bottom=0)
     _save(figure, path)
 
 

@@ -40,7 +40,7 @@ def classification_metrics(
         "balanced_accuracy": sk.balanced_accuracy_score(labels, called),
         "roc_auc": sk.roc_auc_score(labels, probabilities),
         "average_precision": sk.average_precision_score(labels, probabilities),
-        "log_loss": sk.log_loss(labels, np.clip(probabilities, 1e-7, 1 - 1e-7), labels=[0, 1]),
+        "log_loss": log_loss(labels, probabilities),
         "fake": {
             **by_class[FAKE],
             "average_precision": sk.average_precision_score(1 - labels, -probabilities),
@@ -52,6 +52,11 @@ def classification_metrics(
         },
     }
     return rounded(result)
+
+
+def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Give the mean negative log likelihood in nats; probabilities are kept 1e-7 off 0 and 1."""
+    return sk.log_loss(labels, np.clip(probabilities, 1e-7, 1 - 1e-7), labels=[FAKE, REAL])
 
 
 def accuracy_by_cifar_class(
@@ -80,16 +85,17 @@ def rounded(tree: Any, digits: int = 6) -> Any:
 def roc_table(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     """Give the ROC curve as columns fpr and tpr (of REAL), at most CURVE_POINTS rows."""
     fpr, tpr, _ = sk.roc_curve(labels, probabilities)
-    return _thinned(pd.DataFrame({"fpr": fpr, "tpr": tpr}))
+    return thinned(pd.DataFrame({"fpr": fpr, "tpr": tpr}))
 
 
 def precision_recall_table(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     """Give the curve as columns recall and precision (of REAL), at most CURVE_POINTS rows."""
     precision, recall, _ = sk.precision_recall_curve(labels, probabilities)
-    return _thinned(pd.DataFrame({"recall": recall, "precision": precision}))
+    return thinned(pd.DataFrame({"recall": recall, "precision": precision}))
 
 
-def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
+def thinned(curve: pd.DataFrame) -> pd.DataFrame:
+    """Keep at most CURVE_POINTS rows, both ends among them, rounded to six digits."""
     if len(curve) > CURVE_POINTS:
         rows = np.unique(np.linspace(0, len(curve) - 1, CURVE_POINTS).astype(int))
         curve = curve.iloc[rows]

@@ -156,9 +156,17 @@ class TrainParams(_Section):
 
 
 class EvaluateParams(_Section):
-    """How predictions are made."""
+    """How predictions are made and judged."""
 
     batch_size: int = Field(ge=1)
+    threshold: str = Field(pattern=r"^(0\.5|balanced|fpr=(0|0?\.\d+))$")
+    sure_error: float = Field(ge=0, le=1)
+    resamples: int = Field(ge=100, le=100_000)
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _half_is_a_number_in_yaml(cls, value: Any) -> Any:
+        return "0.5" if value == 0.5 else value
 
 
 class Params(_Section):

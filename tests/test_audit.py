@@ -238,9 +238,9 @@ def test_all_that_can_be_wrong_is_warned_of():
     codecs = ["one" if label else "other" for _, label in PLACES]
     report = full_audit(images, PLACES, codecs)
     warnings = " | ".join(report["warnings"])
-    assert "1 test images have the very pixels of a training image" in warnings
-    assert "2 test images are near-duplicates of training images (RMS at most 5 grey" in warnings
-    assert "1 images are both FAKE and REAL, pixel for pixel" in warnings
-    assert "1 FAKE images are near-duplicates of REAL ones" in warnings
+    assert "1 test image with the very pixels of a training image" in warnings
+    assert "2 test images with a near-duplicate among training images (RMS at most 5" in warnings
+    assert "1 FAKE image with the very pixels of a REAL one" in warnings
+    assert "1 FAKE image with a near-duplicate among REAL ones" in warnings
     assert "one: 0.0% of FAKE but 100.0% of REAL" in warnings
     assert len(report["warnings"]) == 6

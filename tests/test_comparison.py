@@ -1,9 +1,17 @@
 """The paper's figures, and the table that they and ours make."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from detector.comparison import caption, comparison_rows, markdown_table, paper_results
+from detector.comparison import (
+    caption,
+    comparison_rows,
+    markdown_table,
+    paired_tests,
+    pairs_in_words,
+    paper_results,
+)
 
 # The paper's Table 4 and the figures of its text.
 PAPER = {
@@ -32,7 +40,10 @@ METRICS = ["validation_accuracy", "accuracy", "precision", "recall", "specificit
 
 
 def measured(start):
-    return {metric: start + i / 100 for i, metric in enumerate(METRICS)}
+    """Metrics as of detector.evaluation; only f1 has an interval, of a point to both sides."""
+    values = {metric: start + i / 100 for i, metric in enumerate(METRICS)}
+    ends = {"low": values["f1"] - 0.01, "high": values["f1"] + 0.01}
+    return {**values, "intervals": {"f1": {"value": values["f1"], "n": 9, **ends}}}
 
 
 def test_the_papers_results():
@@ -55,13 +66,15 @@ def test_the_papers_results_agree_with_each_other(name):
 def test_rows_stand_beside_the_papers_of_the_same_backbone():
     results = {"plain": measured(0.5), "mine": measured(0.7)}
     rows = comparison_rows(results, {"plain": "resnet50", "mine": "inceptionv3"})
-    assert list(rows.columns) == ["backbone", "source", "metric", "value"]
+    assert list(rows.columns) == ["backbone", "source", "metric", "value", "low", "high"]
     assert len(rows) == 2 * 2 * len(METRICS)
     values = rows.set_index(["backbone", "source", "metric"])["value"]
     for name, backbone in (("plain", "resnet50"), ("mine", "inceptionv3")):
         for metric in METRICS:
             assert values[name, "here", metric] == results[name][metric]
             assert values[name, "paper", metric] == PAPER[backbone][metric]
+    ends = rows.dropna()[["backbone", "source", "metric"]].to_numpy().tolist()
+    assert ends == [["plain", "here", "f1"], ["mine", "here", "f1"]]
 
 
 def test_a_backbone_that_the_paper_does_not_have():
@@ -91,17 +104,57 @@ def test_the_table_in_markdown():
         "|---|--:|--:|--:|",
     ]
     assert lines[4] == "| validation accuracy | 50.00 | 51.20 | 60.00 |"
-    assert lines[-2] == "| f1 | 55.00 | 67.06 | 65.00 |" and lines[-1] == ""
+    assert (
+        lines[-2] == ("| f1 | 55.00 (54.00 to 56.00) | 67.06 | 65.00 (64.00 to 66.00) |")
+        and lines[-1] == ""
+    )
     assert len(lines) == 4 + len(METRICS) + 1
     assert {line.count("|") for line in lines[2:-1]} == {5}
 
 
 def test_cells_without_a_value_are_empty():
     rows = pd.DataFrame(
-        [("a", "here", "accuracy", 0.5), ("a", "here", "f1", 0.25), ("b", "here", "f1", 1.0)],
-        columns=["backbone", "source", "metric", "value"],
+        [
+            ("a", "here", "accuracy", 0.5, np.nan, np.nan),
+            ("a", "here", "f1", 0.25, np.nan, np.nan),
+            ("b", "here", "f1", 1.0, np.nan, np.nan),
+        ],
+        columns=["backbone", "source", "metric", "value", "low", "high"],
     )
     assert markdown_table(rows, "").split("\n")[4:6] == [
         "| accuracy | 50.00 |  |",
         "| f1 | 25.00 | 100.00 |",
     ]
+
+
+def test_paired_tests_of_known_discordant_pairs():
+    """20 images; a errs on 2, b on 10, both on 1: only a is right on 9, only b on 1."""
+    labels = np.arange(20) % 2
+    sure = np.where(labels == 1, 0.9, 0.1)
+    a, b = sure.copy(), sure.copy()
+    a[[0, 1]] = 1 - a[[0, 1]]
+    b[1:11] = 1 - b[1:11]
+    tests = paired_tests(labels, {"a": a, "b": b}, {"a": 0.5, "b": 0.5}, resamples=200, seed=0)
+    found = tests["a minus b"]
+    table = {k: v for k, v in found["mcnemar"].items() if k != "p_value"}
+    assert table == {"both_right": 9, "only_a": 9, "only_b": 1, "both_wrong": 1}
+    # two-sided binomial test of 1 among 10 at one half: 2 * (1 + 10) / 2^10
+    assert found["mcnemar"]["p_value"] == pytest.approx(22 / 1024)
+    gain = found["difference"]["accuracy"]
+    assert gain["value"] == pytest.approx(8 / 20) and gain["low"] > 0
+    words = pairs_in_words(tests)
+    assert "+40.00 points" in words and "n = 20" in words and "p = 0.021" in words
+    assert "only a is right on 9, only b on 1 images" in words
+
+
+def test_a_threshold_is_its_networks_own():
+    labels = np.array([0, 0, 1, 1])
+    p = {"a": np.array([0.1, 0.2, 0.8, 0.9]), "b": np.array([0.01, 0.02, 0.08, 0.09])}
+    tests = paired_tests(labels, p, {"a": 0.5, "b": 0.05}, resamples=100, seed=0)
+    assert tests["a minus b"]["mcnemar"]["both_right"] == 4
+
+
+def test_one_network_has_no_pair():
+    one = {"a": np.array([0.1, 0.9])}
+    assert paired_tests(np.array([0, 1]), one, {"a": 0.5}, resamples=100, seed=0) == {}
+    assert pairs_in_words({}) == ""

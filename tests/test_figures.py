@@ -9,7 +9,9 @@ from PIL import Image
 
 from detector import figures
 from detector.arrays import Split
+from detector.calibration import reliability_table
 from detector.metrics import precision_recall_table, roc_table
+from detector.selective import risk_coverage
 from tests.helpers import random_pixels
 
 
@@ -23,6 +25,16 @@ def predictions():
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 2
     return pd.DataFrame({"label": labels, "probability": rng.random(200) * 0.5 + labels * 0.5})
+
+
+def arrays():
+    table = predictions()
+    return table["label"].to_numpy(), table["probability"].to_numpy()
+
+
+def risk():
+    table = risk_coverage(*arrays(), 0.5)
+    return pd.concat({"a": table, "b": table}, names=["backbone"]).reset_index("backbone")
 
 
 def curve_tables():
@@ -65,7 +77,13 @@ FIGURES = {
     "sample_sheet": (partial(figures.sample_sheet, split(), 1), 900, 500),
     "few_samples": (partial(figures.sample_sheet, split(3), 1), 900, 500),
     "confusion_matrix": (partial(figures.confusion_matrix, CONFUSION, "title"), 400, 350),
-    "histogram": (partial(figures.probability_histogram, predictions(), "title"), 600, 350),
+    "histogram": (partial(figures.probability_histogram, *arrays(), 0.4, "title"), 600, 350),
+    "reliability": (
+        partial(figures.reliability, {"before": reliability_table(*arrays())}, "title"),
+        450,
+        400,
+    ),
+    "risk_coverage": (partial(figures.risk_coverage, risk(), "title"), 500, 400),
     "curves": (partial(figures.curves, *curve_tables(), "title"), 900, 450),
     "learning_curves": (partial(figures.learning_curves, history(), "title"), 900, 400),
     "one_epoch": (partial(figures.learning_curves, history(1), "title"), 900, 400),

@@ -1,0 +1,1 @@
+"""Commands beside the pipeline: they read what it left, and no stage depends on them."""
