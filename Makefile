@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH
 
-.PHONY: repro test quicktest lint params requirements
+.PHONY: repro test quicktest lint params bench requirements
 
 repro: $(VENV)/installed  ## run the pipeline on the data and backbones of params.yaml
 	$(BIN)/dvc repro
@@ -27,6 +27,10 @@ lint: $(VENV)/installed-test
 
 params: $(VENV)/installed  ## compose conf/ into params.yaml, as `dvc exp run` does
 	$(BIN)/python -m conf.compose
+
+# ARCHIVE=my.zip measures at full size, for two hours; without it a trial on the sample, for seconds.
+bench: $(VENV)/installed  ## measure speed and memory; see benchmarks/README.md
+	$(BIN)/python -m benchmarks $(if $(ARCHIVE),--archive $(ARCHIVE),--quick --archive sample/sample.zip --out .work/benchmarks)
 
 $(VENV)/installed: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version.split()[0] + ": make PYTHON=python3.11")'

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from detector import comparison, evaluation, figures, metrics
-from detector.decision import Decision, read_decision
 from detector.errors import ExpectedError
-from detector.predictions import read_predictions
-from detector.selective import risk_coverage
+from detector.evaluation import comparison, metrics
+from detector.evaluation.calibration import reliability_table
+from detector.evaluation.results import Result, read_result
+from detector.evaluation.robustness import from_clean
+from detector.evaluation.selective import risk_coverage
+from detector.figures import results as figures
+from detector.figures import robustness as robustness_figures
 from stages.common import read_params, replacing, run
 
 RESULTS = Path("data/results")
@@ -21,50 +24,52 @@ def main() -> None:
     params = read_params()
     names = list(params.model)
     drop_deselected(names)
-    resamples, seed = params.evaluate.resamples, params.seed
-    results, tests, decisions = {}, {}, {}
-    curves = {"roc": [], "precision_recall": [], "risk_coverage": [], "learning": []}
-    for name in names:
-        splits = read_predictions(RESULTS / name / "predictions.csv")
-        test, decision = splits["test"], read_decision(RESULTS / name / "decision.json")
-        tests[name], decisions[name] = test, decision
-        results[name] = evaluation.at_half(test, resamples, seed)
-        validation = evaluation.at_half(splits["val"], resamples, seed)
-        results[name]["validation_accuracy"] = validation["accuracy"]
-        results[name]["intervals"]["validation_accuracy"] = validation["intervals"]["accuracy"]
-        for kind, curve in test_curves(test, decision).items():
-            curves[kind].append(curve)
-        curves["learning"].append(long_history(RESULTS / name / "history.csv"))
+    loaded = {name: read_result(RESULTS / name) for name in names}
+    tests = {name: result.test for name, result in loaded.items()}
     require_same_images(tests)
-    tables = {
-        kind: pd.concat(parts, keys=names, names=["backbone"]).reset_index("backbone")
-        for kind, parts in curves.items()
-    }
     rows = comparison.comparison_rows(
-        results, {name: settings.backbone for name, settings in params.model.items()}
+        {name: result.metrics for name, result in loaded.items()},
+        {name: settings.backbone for name, settings in params.model.items()},
     )
-    is_cifake = params.data.kaggle_dataset == comparison.CIFAKE
-    words = comparison.caption(params.data.name, is_cifake, results[names[0]]["n"])
+    resamples, seed = params.evaluate.resamples, params.seed
+    n = len(tests[names[0]])
     pairs = comparison.paired_tests(
         tests[names[0]]["label"].to_numpy(),
-        {n: evaluation.calibrated_probabilities(tests[n], decisions[n]) for n in names},
-        {n: decisions[n].threshold for n in names},
+        {name: result.calibrated for name, result in loaded.items()},
+        {name: result.decision.threshold for name, result in loaded.items()},
         resamples,
         seed,
     )
-    title = f"{params.data.name}, {results[names[0]]['n']:,} test images"
-    write(rows, pairs, tables, words, title)
+    comparison.add_robustness(
+        pairs,
+        loaded[names[0]].damaged_labels,
+        {name: result.damaged_right for name, result in loaded.items()},
+        resamples,
+        seed,
+    )
+    words = comparison.caption(params.data.name, params.data.kaggle_dataset == comparison.CIFAKE, n)
+    title = f"{params.data.name}, {n:,} test images"
+    write(rows, pairs, overlaid(loaded), words, title)
 
 
-def test_curves(test: pd.DataFrame, decision: Decision) -> dict[str, pd.DataFrame]:
-    """Give the curves of one network on the test images."""
-    labels = test["label"].to_numpy()
-    calibrated = evaluation.calibrated_probabilities(test, decision)
-    risk = risk_coverage(labels, calibrated, decision.threshold)
+def overlaid(loaded: dict[str, Result]) -> dict[str, pd.DataFrame]:
+    """Give each kind of curve as one table of all backbones, by a column `backbone`."""
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for result in loaded.values():
+        labels = result.test["label"].to_numpy()
+        risk = risk_coverage(labels, result.calibrated, result.decision.threshold)
+        for kind, curve in {
+            "roc": metrics.roc_table(labels, result.test["probability"]),
+            "precision_recall": metrics.precision_recall_table(labels, result.test["probability"]),
+            "risk_coverage": metrics.thinned(risk[["coverage", "risk"]]),
+            "reliability": reliability_table(labels, result.calibrated),
+            "learning": result.history,
+            "robustness": from_clean(result.damaged),
+        }.items():
+            parts.setdefault(kind, []).append(curve)
     return {
-        "roc": metrics.roc_table(labels, test["probability"]),
-        "precision_recall": metrics.precision_recall_table(labels, test["probability"]),
-        "risk_coverage": metrics.thinned(risk[["coverage", "risk"]]),
+        kind: pd.concat(curves, keys=loaded, names=["backbone"]).reset_index("backbone")
+        for kind, curves in parts.items()
     }
 
 
@@ -89,29 +94,6 @@ def drop_deselected(names: list[str]) -> None:
     for folder in RESULTS.iterdir():
         if folder.is_dir() and folder.name not in names:
             shutil.rmtree(folder)
-
-
-def long_history(path: Path) -> pd.DataFrame:
-    """Give the history of a training as columns epoch (from 1), split, accuracy, loss."""
-    try:
-        history = pd.read_csv(path)
-        parts = [
-            pd.DataFrame(
-                {
-                    "epoch": history["epoch"] + 1,
-                    "split": split,
-                    "accuracy": history[f"{prefix}accuracy"],
-                    "loss": history[f"{prefix}loss"],
-                }
-            )
-            for split, prefix in (("train", ""), ("validation", "val_"))
-        ]
-    except (OSError, ValueError, KeyError) as error:
-        raise ExpectedError(
-            f"{path}: not the history of a training ({' '.join(str(error).split())}); "
-            "run 'dvc repro'"
-        ) from error
-    return pd.concat(parts, ignore_index=True)
 
 
 def write(
@@ -141,6 +123,10 @@ def write(
         figures.curves(tables["roc"], tables["precision_recall"], title, folder / "curves.png")
         figures.risk_coverage(tables["risk_coverage"], title, folder / "risk_coverage.png")
         figures.learning_curves(tables["learning"], title, folder / "learning_curves.png")
+        damaged = f"{title}, of which {tables['robustness']['n'].iloc[0]:,} are damaged"
+        robustness_figures.robustness_curves(
+            tables["robustness"], damaged, folder / "robustness.png"
+        )
         figures.comparison(rows, f"here: {title}; paper: CIFAKE", folder / "paper.png")
 
 

@@ -5,10 +5,10 @@ import os
 import shutil
 from pathlib import Path
 
-from detector import archive, kaggle_download
-from detector.archive import BadArchive, Contents
+from detector.data import archive, kaggle_download
+from detector.data.archive import BadArchive, Contents
 from detector.errors import ExpectedError
-from detector.params import DataParams
+from detector.settings import DataParams
 from stages.common import read_params, replacing, run
 
 RAW = Path("data/raw")

@@ -3,18 +3,21 @@
 import argparse
 import json
 import shutil
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from detector import figures
-from detector.arrays import load_split
-from detector.calibration import reliability_table
-from detector.decision import Decision, decide
-from detector.evaluation import calibrated_probabilities, evaluate
-from detector.layout import CLASSES
-from detector.predictions import predictions_table, write_predictions
-from detector.runtime import start_keras
+from detector.data.arrays import Split, load_split
+from detector.data.layout import CLASSES
+from detector.evaluation import judgement
+from detector.evaluation.calibration import reliability_table
+from detector.evaluation.decision import Decision, decide
+from detector.evaluation.predictions import predictions_table, write_predictions
+from detector.figures import explanation as explanation_figures
+from detector.figures import results as figures
+from detector.networks.runtime import start_keras
 from stages.common import read_params, replacing, run
 
 
@@ -24,72 +27,142 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="a key of `model` in params.yaml")
     name = parser.parse_args().model
     params = read_params()
-    tables = predict(name, params)
-    validation, settings = tables["val"], params.evaluate
+    settings = params.evaluate
+    splits = {split: load_split(f"data/{split}") for split in ("val", "test")}
+    model = load(name, params, splits["test"])
+    tables = predict(model, splits, settings.batch_size)
+    validation = tables["val"]
     decision = decide(
         validation["label"].to_numpy(),
         validation["probability"].to_numpy(),
         settings.threshold,
         settings.sure_error,
     )
-    results = evaluate(validation, tables["test"], decision, settings.resamples, params.seed)
-    write(name, tables, decision, results)
+    judged = Judged(name, splits["test"], tables, decision)
+    results = judgement.evaluate(validation, judged.test, decision, settings.resamples, params.seed)
+
+    from detector.networks.clock import inference_rate
+    from detector.networks.cost import size
+
+    write(judged, results | {"size": size(model)}, look(model, judged))
+    # Not an out of the stage: it differs from run to run.
+    with replacing(f"metrics/cost/{name}/inference.json") as timing:
+        rate = inference_rate(model, splits["test"].images, settings.batch_size)
+        timing.write_text(json.dumps(rate, indent=2) + "\n", encoding="utf-8")
 
 
-def predict(name: str, params) -> dict[str, pd.DataFrame]:
-    """Give the tables of predictions on val and test of the trained network."""
-    splits = {split: load_split(f"data/{split}") for split in ("val", "test")}
+@dataclass(frozen=True)
+class Judged:
+    """What one network said of the images. tables: predictions by split."""
+
+    name: str
+    images: Split
+    tables: dict[str, pd.DataFrame]
+    decision: Decision
+
+    @property
+    def test(self) -> pd.DataFrame:
+        """Predictions on the test images."""
+        return self.tables["test"]
+
+    @property
+    def calibrated(self) -> np.ndarray:
+        """Calibrated probabilities of the test images, float64 N."""
+        return judgement.calibrated_probabilities(self.test, self.decision)
+
+    @property
+    def title(self) -> str:
+        """Heading of a figure."""
+        return f"{self.name}, {len(self.test):,} test images"
+
+
+class Look(NamedTuple):
+    """What a sheet of Grad-CAM shows. groups: rows of the test set; the rest is in their order."""
+
+    groups: dict[str, np.ndarray]
+    images: np.ndarray
+    heat: np.ndarray
+    calibrated: np.ndarray
+
+
+def load(name: str, params, test: Split):
+    """Give the trained network."""
     start_keras(seed=0)  # nothing is random in here
-    from detector.batches import OrderedBatches
-    from detector.model import load_trained
+    from detector.networks.model import load_trained
 
-    image_size = splits["test"].images.shape[1]
-    model = load_trained(f"models/{name}.weights.h5", params.model[name], image_size)
-    tables = {}
-    for split, arrays in splits.items():
-        batches = OrderedBatches(arrays, params.evaluate.batch_size)
-        probabilities = model.predict(batches, verbose=0)[:, 0]
-        tables[split] = predictions_table(split, arrays, probabilities)
-    return tables
+    return load_trained(f"models/{name}.weights.h5", params.model[name], test.images.shape[1])
 
 
-def write(
-    name: str, tables: dict[str, pd.DataFrame], decision: Decision, results: dict[str, dict]
-) -> None:
+def predict(model, splits: dict[str, Split], batch_size: int) -> dict[str, pd.DataFrame]:
+    """Give the table of predictions of each split."""
+    from detector.networks.batches import OrderedBatches
+
+    return {
+        name: predictions_table(
+            name, arrays, model.predict(OrderedBatches(arrays, batch_size), verbose=0)[:, 0]
+        )
+        for name, arrays in splits.items()
+    }
+
+
+def look(model, judged: Judged) -> Look:
+    """Choose the surest images of each class, right and wrong, and find where the evidence lies."""
+    from detector.networks.gradcam import confident, grad_cam
+
+    labels, threshold = judged.test["label"].to_numpy(), judged.decision.threshold
+    groups = confident(labels, judged.calibrated, threshold)
+    rows = np.concatenate(list(groups.values()))
+    images = judged.images.images[rows]
+    heat = grad_cam(model, images, called=judged.calibrated[rows] >= threshold)
+    return Look(groups, images, heat, judged.calibrated[rows])
+
+
+def write(judged: Judged, results: dict[str, Any], seen: Look) -> None:
     """Write the outs of the stage. Probabilities that are drawn are calibrated ones."""
-    test = tables["test"]
-    labels, calibrated = test["label"].to_numpy(), calibrated_probabilities(test, decision)
+    name, decision = judged.name, judged.decision
+    labels = judged.test["label"].to_numpy()
+    calibrated = judged.calibrated
     called = np.where(calibrated >= decision.threshold, "REAL", "FAKE")
-    actual = test["label"].map(dict(enumerate(CLASSES)))
-    title = f"{name}, {len(test):,} test images"
-    plots = f"plots/{name}"
+    actual = judged.test["label"].map(dict(enumerate(CLASSES)))
+    report = json.dumps(results, indent=2) + "\n"
     with (
-        replacing(f"data/results/{name}") as folder,
+        replacing(f"data/results/{name}/test") as folder,
         replacing(f"models/{name}.decision.json") as chosen,
-        replacing(f"metrics/{name}/evaluation.json") as report,
-        replacing(f"{plots}/confusion.csv") as confusion,
-        replacing(f"{plots}/confusion_matrix.png") as matrix,
-        replacing(f"{plots}/probabilities.png") as histogram,
-        replacing(f"{plots}/reliability.png") as reliability,
+        replacing(f"metrics/{name}/evaluation.json") as metrics,
+        replacing(f"plots/{name}/confusion.csv") as confusion,
+        replacing(f"plots/{name}/confusion_matrix.png") as matrix,
+        replacing(f"plots/{name}/gradcam.png") as gradcam,
+        replacing(f"plots/{name}/probabilities.png") as histogram,
+        replacing(f"plots/{name}/reliability.png") as reliability,
     ):
-        folder.mkdir()
-        write_predictions(pd.concat(tables.values()), folder / "predictions.csv")
-        # Kept with the predictions, so that compare depends on evaluations alone.
-        shutil.copyfile(f"models/{name}.history.csv", folder / "history.csv")
-        decision.write(chosen)
-        decision.write(folder / "decision.json")
-        report.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        pd.DataFrame({"actual": actual, "called": called}).to_csv(confusion, index=False)
-        figures.confusion_matrix(results["test_at_threshold"]["confusion"], title, matrix)
-        figures.probability_histogram(labels, calibrated, decision.threshold, title, histogram)
+        figures.confusion_matrix(results["test_at_threshold"]["confusion"], judged.title, matrix)
+        figures.probability_histogram(
+            labels, calibrated, decision.threshold, judged.title, histogram
+        )
         figures.reliability(
             {
-                "before": reliability_table(labels, test["probability"].to_numpy()),
+                "before": reliability_table(labels, judged.test["probability"].to_numpy()),
                 "after": reliability_table(labels, calibrated),
             },
-            title,
+            judged.title,
             reliability,
         )
+        explanation_figures.gradcam_sheet(
+            seen.images, seen.heat, seen.groups, seen.calibrated, judged.title, gradcam
+        )
+        pd.DataFrame({"actual": actual, "called": called}).to_csv(confusion, index=False)
+        decision.write(chosen)
+        metrics.write_text(report, encoding="utf-8")
+
+        # All of one backbone in one folder, so that compare and report depend on results alone.
+        folder.mkdir()
+        write_predictions(pd.concat(judged.tables.values()), folder / "predictions.csv")
+        shutil.copyfile(f"models/{name}.history.csv", folder / "history.csv")
+        decision.write(folder / "decision.json")
+        (folder / "evaluation.json").write_text(report, encoding="utf-8")
+        (folder / "figures").mkdir()
+        for figure in (matrix, gradcam, histogram, reliability):
+            shutil.copyfile(figure, folder / "figures" / figure.name.removeprefix(".partial."))
 
 
 if __name__ == "__main__":

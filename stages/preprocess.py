@@ -3,19 +3,25 @@
 import hashlib
 import json
 import zipfile
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from detector import audit, figures, layout
-from detector.arrays import SPLITS, load_split, rows_of
-from detector.decode import BadImage
+from detector.data import layout
+from detector.data.arrays import SPLITS, Split, load_split, rows_of
+from detector.data.decode import BadImage, decode_members, open_archive
+from detector.data.ingest import plan_splits, sort_members, write_arrays
 from detector.errors import ExpectedError
-from detector.ingest import plan_splits, sort_members, write_arrays
 from stages.common import read_params, replacing, run
 
+if TYPE_CHECKING:
+    from detector.data.spectra import Spectra
+
 BAD_FILES_OF_A_FAILED_RUN = Path(".work/bad_files.csv")
+SPECTRA = 20_000
 
 
 def main() -> None:
@@ -25,25 +31,28 @@ def main() -> None:
     archive = Path(f"data/raw/{params.data.name}.zip")
     members, bad, ignored = sort_members(member_names(archive))
     require_images(archive, members)
-    plan = plan_splits(
-        members, params.data.cifar_class_in_name, settings.validation_fraction, params.seed
-    )
     with ExitStack() as stack:
         folders = {s: stack.enter_context(replacing(f"data/{s}")) for s in SPLITS}
         report_path = stack.enter_context(replacing("metrics/data.json"))
         sheet_path = stack.enter_context(replacing("plots/data/samples.png"))
+        spectra_path = stack.enter_context(replacing("plots/data/spectra.png"))
         bad_path = stack.enter_context(replacing("data/bad_files.csv"))
 
-        table, features, moments, undecodable = write_arrays(
-            str(archive), plan, folders, params.data.image_size
-        )
+        table, features, moments, undecodable = write_splits(archive, members, folders, params)
         bad = sorted(bad + undecodable)
         pd.DataFrame(bad, columns=["member", "reason"]).to_csv(bad_path, index=False)
         if bad and settings.on_bad_image == "error":
             refuse(archive, bad, bad_path)
         require_both_classes(archive, table)
 
+        # These take a second to import, for which the decoding need not wait.
+        from detector.data import audit
+        from detector.data.spectra import spectrum_peaks
+        from detector.figures import data as figures
+        from detector.figures import explanation as explanation_figures
+
         splits = {split: load_split(folder) for split, folder in folders.items()}
+        spectra = training_spectra(splits["train"])
         report = {
             "archive": describe(archive),
             **audit.audit(
@@ -53,21 +62,43 @@ def main() -> None:
                 lambda rows: rows_of(splits, table, rows),
                 settings.near_duplicate_rms,
             ),
+            "spectrum_peaks": spectrum_peaks(spectra),
             # data/bad_files.csv has them all
             "bad_files": {"count": len(bad), "first": [list(entry) for entry in bad[:20]]},
             "ignored_files": {"count": len(ignored), "first": ignored[:20]},
         }
         report_path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         figures.sample_sheet(splits["train"], params.seed, sheet_path)
+        explanation_figures.spectra_figure(spectra, f"{archive.stem}, train", spectra_path)
     for warning in report["warnings"]:
         print(f"warning: {warning}")
+
+
+def write_splits(
+    archive: Path, members: dict[str, tuple[str, int]], folders: dict[str, Path], params: Any
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, list[BadImage]]:
+    """Decode the members into the folder of each split. Returns what write_arrays does."""
+    size, settings = params.data.image_size, params.preprocess
+    with closing(decode_members(str(archive), list(members), size)) as chunks:
+        plan = plan_splits(
+            members, params.data.cifar_class_in_name, settings.validation_fraction, params.seed
+        )
+        return write_arrays(chunks, plan, folders, size)
+
+
+def training_spectra(train: Split) -> "Spectra":
+    """Give the mean spectra of at most SPECTRA images, evenly spread: more change nothing."""
+    from detector.data.spectra import mean_spectra
+
+    step = -(-len(train) // SPECTRA)
+    return mean_spectra(train.images[::step], train.labels[::step])
 
 
 def member_names(archive: Path) -> list[str]:
     """Give the names of all files in the zip."""
     try:
-        with zipfile.ZipFile(archive) as opened:
-            return [info.filename for info in opened.infolist() if not info.is_dir()]
+        infos = open_archive(archive).infolist()
+        return [info.filename for info in infos if not info.is_dir()]
     except (OSError, zipfile.BadZipFile, RuntimeError, ValueError) as error:
         # RuntimeError and ValueError: a directory of a later zip version or in a wrong encoding
         raise ExpectedError(

@@ -1,14 +1,15 @@
 """Stage train: one backbone learns on data/train and is watched on data/val."""
 
 import argparse
+import json
 import sys
 import tempfile
 from pathlib import Path
 
 import pandas as pd
 
-from detector.arrays import load_split
-from detector.runtime import start_keras
+from detector.data.arrays import load_split
+from detector.networks.runtime import start_keras
 from stages.common import read_params, replacing, run
 
 
@@ -20,15 +21,17 @@ def main() -> None:
     params = read_params()
     train_split, val_split = load_split("data/train"), load_split("data/val")
 
-    start_keras(params.seed)
+    start_keras(params.seed, params.train.deterministic, params.train.precision)
     from dvclive import Live
     from dvclive.keras import DVCLiveCallback
 
-    from detector.model import build_model, save_weights
-    from detector.training import train
+    from detector.networks.clock import EpochClock
+    from detector.networks.model import build_model, save_weights
+    from detector.networks.training import train
 
     settings, recipe = params.model[name], params.train
     model = build_model(settings, train_split.images.shape[1], recipe.augmentation, params.seed)
+    clock = EpochClock()
     Path(".work").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=".work") as folder:
         # No dvc.yaml, experiment or report from DVCLive: the pipeline has its own.
@@ -41,7 +44,7 @@ def main() -> None:
                 recipe,
                 settings.learning_rate,
                 params.seed,
-                [DVCLiveCallback(live=live)],
+                [DVCLiveCallback(live=live), clock],
                 verbose=1 if sys.stdout.isatty() else 2,
             )
         with (
@@ -54,6 +57,10 @@ def main() -> None:
             pd.DataFrame(history).rename_axis("epoch").to_csv(table)
             Path(folder, "plots", "metrics").rename(curves)
             Path(folder, "metrics.json").rename(last)
+    # Not an out of the stage: it differs from run to run.
+    with replacing(f"metrics/cost/{name}/training.json") as timing:
+        spent = clock.report(history, min(recipe.batch_size, len(train_split)))
+        timing.write_text(json.dumps(spent, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

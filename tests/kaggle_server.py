@@ -33,7 +33,7 @@ if "TEST_KAGGLE_ENDPOINT" in os.environ:
     sleep = time.sleep
     time.sleep = lambda seconds: sleep(min(seconds, 0.02))
 if "TEST_READ_SECONDS" in os.environ:
-    from detector import kaggle_download
+    from detector.data import kaggle_download
     kaggle_download._READ_SECONDS = float(os.environ["TEST_READ_SECONDS"])
 """
 

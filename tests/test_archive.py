@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.archive import BadArchive, copy, examine, pack
+from detector.data.archive import BadArchive, copy, examine, pack
 from detector.errors import ExpectedError
 from tests.kaggle_server import Place, make_zip
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.arrays import SplitWriter, load_split, rows_of
+from detector.data.arrays import SplitWriter, load_split, rows_of
 from detector.errors import ExpectedError
 from tests.helpers import random_pixels
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from detector import audit
-from detector.decode import channel_moments, low_frequencies
+from detector.data import audit
+from detector.data.decode import channel_moments, low_frequencies
 from tests.helpers import random_pixels
 
 

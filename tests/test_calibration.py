@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit
 from sklearn import metrics as sk
 
-from detector.calibration import (
+from detector.evaluation.calibration import (
     FLOOR,
     apply_temperature,
     brier_score,

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.comparison import (
+from detector.evaluation.comparison import (
+    add_robustness,
     caption,
     comparison_rows,
     markdown_table,
@@ -40,7 +41,7 @@ METRICS = ["validation_accuracy", "accuracy", "precision", "recall", "specificit
 
 
 def measured(start):
-    """Metrics as of detector.evaluation; only f1 has an interval, of a point to both sides."""
+    """Metrics as of evaluation.judgement; only f1 has an interval, of a point to both sides."""
     values = {metric: start + i / 100 for i, metric in enumerate(METRICS)}
     ends = {"low": values["f1"] - 0.01, "high": values["f1"] + 0.01}
     return {**values, "intervals": {"f1": {"value": values["f1"], "n": 9, **ends}}}
@@ -145,6 +146,22 @@ def test_paired_tests_of_known_discordant_pairs():
     words = pairs_in_words(tests)
     assert "+40.00 points" in words and "n = 20" in words and "p = 0.021" in words
     assert "only a is right on 9, only b on 1 images" in words
+    assert "damaged" not in words
+
+
+def test_robustness_joins_the_pair():
+    """a is right on every damaged image, b on 3 of 4 at one level of two: 1/8 less."""
+    labels = np.array([0, 0, 1, 1])
+    right = {"a": np.ones((3, 4), bool), "b": np.ones((3, 4), bool)}
+    right["b"][1, 0] = False
+    pairs = {"a minus b": {"mcnemar": {}, "difference": {}}}
+    add_robustness(pairs, labels, right, resamples=100, seed=0)
+    found = pairs["a minus b"]["robustness"]
+    assert found["corrupted"]["value"] == pytest.approx(1 / 8) and found["clean"]["value"] == 0
+    p = {"a": np.array([0.1, 0.2, 0.8, 0.9]), "b": np.array([0.1, 0.2, 0.8, 0.9])}
+    tests = paired_tests(labels, p, {"a": 0.5, "b": 0.5}, resamples=100, seed=0)
+    tests["a minus b"]["robustness"] = found
+    assert "over damaged images differs by +12.50 points" in pairs_in_words(tests)
 
 
 def test_a_threshold_is_its_networks_own():

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from conf.compose import compose
-from detector.backbones import BACKBONES
 from detector.errors import ExpectedError
+from detector.networks.backbones import BACKBONES
 from detector.params import validate
 
 ROOT = Path(__file__).parent.parent
@@ -30,18 +30,19 @@ def test_the_committed_params_are_what_conf_composes(tmp_path):
 
 def test_the_groups_of_the_design_exist():
     assert {"sample", "cifake", "archive"} <= set(GROUPS["data"])
-    assert {"paper", "resnet50", "inceptionv3", "all"} <= set(GROUPS["model"])
-    assert {"quick", "paper"} <= set(GROUPS["train"])
+    assert {"default", "paper", "resnet50", "inceptionv3", "cnn32", "all"} <= set(GROUPS["model"])
+    assert {"quick", "paper", "robust", "quick_robust"} <= set(GROUPS["train"])
 
 
 @pytest.mark.parametrize(("data", "model", "train"), list(itertools.product(*GROUPS.values())))
 def test_every_choice_composes_and_validates(tmp_path, data, model, train):
     tree = composed(tmp_path, f"data={data}", f"model={model}", f"train={train}")
     params = validate(tree)
-    if model not in ("paper", "all"):
+    if model not in ("default", "paper", "all"):
         assert list(params.model) == [model]
-    for settings in params.model.values():  # the train group reaches the backbones
-        assert settings.weights == params.train.model_defaults.weights
+    for settings in params.model.values():  # the train group reaches the backbones of Keras
+        own = BACKBONES[settings.backbone].module is None
+        assert settings.weights == ("none" if own else params.train.model_defaults.weights)
 
 
 def test_the_group_all_has_every_backbone(tmp_path):
@@ -51,18 +52,21 @@ def test_the_group_all_has_every_backbone(tmp_path):
 
 def test_the_papers_recipe_is_exact(tmp_path):
     """Values of the paper, as in shared knowledge of it: see the README."""
-    tree = composed(tmp_path, "data=cifake", "train=paper")
+    tree = composed(tmp_path, "data=cifake", "model=paper", "train=paper")
     assert list(tree["model"]) == ["resnet50", "inceptionv3"]
     for settings in tree["model"].values():
         assert settings["input_size"] == 224
         assert settings["weights"] == "imagenet"
         assert settings["trainable_layers"] == 50
         assert settings["preprocessing"] == "rescale"
+        assert settings["pooling"] == "average"
         assert (settings["dense_units"], settings["dropout"]) == (1024, 0.3)
     recipe = tree["train"]
     assert (recipe["epochs"], recipe["steps_per_epoch"], recipe["batch_size"]) == (5, 300, 64)
     assert (recipe["optimizer"], recipe["schedule"]) == ("adam", "constant")
-    assert recipe["augmentation"] == {"horizontal_flip": True, "zoom": 0.2}
+    assert recipe["augmentation"] == {
+        "horizontal_flip": True, "zoom": 0.2, "blur": None, "jpeg": None, "noise": None,
+    }  # fmt: skip
     assert tree["preprocess"]["validation_fraction"] == 0.2
 
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from scipy.fft import dctn
 
-from detector import decode
-from detector.decode import codec_name, luma
+from detector.data import decode
+from detector.data.decode import codec_name, luma
 from tests.helpers import coded, random_pixels
 
 PIXELS = random_pixels(1)

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("detector", "stages", "conf")
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = sorted(PIPELINE["stages"])
+SUBPACKAGES = sorted(f"detector/{p.parent.name}" for p in (ROOT / "detector").glob("*/__init__.py"))
 
 
 def declaration(stage):
@@ -43,8 +44,8 @@ def closure(path):
 
 
 def test_the_walk_sees_imports_inside_functions():
-    assert "detector/model.py" in closure("stages/train.py")
-    assert "detector/backbones.py" in closure("stages/train.py")
+    assert "detector/networks/model.py" in closure("stages/train.py")
+    assert "detector/networks/backbones.py" in closure("stages/train.py")
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -53,7 +54,7 @@ def test_every_imported_module_is_a_dependency_and_no_other(stage):
     assert declared == closure(f"stages/{stage}.py")
 
 
-@pytest.mark.parametrize("package", ["detector", "stages"])
+@pytest.mark.parametrize("package", ["stages", "detector", *SUBPACKAGES])
 def test_package_files_hold_nothing_to_depend_on(package):
     body = ast.parse((ROOT / package / "__init__.py").read_text()).body
     assert len(body) == 1, "code in an __init__.py would be a dependency that no stage declares"
@@ -67,9 +68,13 @@ def test_every_stage_says_what_it_does_and_runs_its_own_script(stage):
 
 
 def test_data_files_of_the_package_are_declared():
-    assert "detector/paper_results.json" in declaration("compare")["deps"]
-    other = [p.name for p in (ROOT / "detector").iterdir() if p.suffix not in (".py", "")]
-    assert other == ["paper_results.json"]
+    assert "detector/evaluation/paper_results.json" in declaration("compare")["deps"]
+    assert "detector/report/templates" in declaration("report")["deps"]
+    assert "detector/evaluation/paper_results.json" in declaration("report")["deps"]
+    files = [p.relative_to(ROOT / "detector").as_posix() for p in (ROOT / "detector").rglob("*.*")]
+    other = [name for name in files if not name.endswith((".py", ".pyc"))]
+    assert {str(Path(name).parent) for name in other} == {"evaluation", "report/templates"}
+    assert [n for n in other if n.startswith("evaluation")] == ["evaluation/paper_results.json"]
 
 
 def test_uncached_outs_are_plots_or_metrics_so_that_the_run_cache_works():

@@ -8,10 +8,10 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from detector import evaluation
-from detector.decision import decide, read_decision
 from detector.errors import ExpectedError
-from detector.predictions import COLUMNS
+from detector.evaluation import judgement
+from detector.evaluation.decision import decide, read_decision
+from detector.evaluation.predictions import COLUMNS
 
 
 def predictions(n, seed, sharpness=3.0):
@@ -41,7 +41,7 @@ def decided(goal="balanced", sure_error=0.05):
 
 @pytest.fixture(scope="module")
 def report():
-    return evaluation.evaluate(VALIDATION, TEST, decided(), resamples=300, seed=0)
+    return judgement.evaluate(VALIDATION, TEST, decided(), resamples=300, seed=0)
 
 
 def test_headline_metrics_agree_with_scikit_learn(report):
@@ -99,13 +99,13 @@ def test_the_sure_make_fewer_errors(report):
 
 def test_classes_are_reported_where_they_are_known():
     table = TEST.assign(cifar_class=np.arange(1000) % 3)
-    by_class = evaluation.at_half(table, 100, 0)["accuracy_by_cifar_class"]
+    by_class = judgement.at_half(table, 100, 0)["accuracy_by_cifar_class"]
     assert list(by_class) == ["airplane", "automobile", "bird"]
-    assert "accuracy_by_cifar_class" not in evaluation.at_half(TEST, 100, 0)
+    assert "accuracy_by_cifar_class" not in judgement.at_half(TEST, 100, 0)
 
 
 def test_the_report_is_json_and_the_same_every_time(report):
-    again = evaluation.evaluate(VALIDATION, TEST, decided(), resamples=300, seed=0)
+    again = judgement.evaluate(VALIDATION, TEST, decided(), resamples=300, seed=0)
     assert json.dumps(report, allow_nan=False) == json.dumps(again)
 
 

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from detector import figures
-from detector.arrays import Split
-from detector.calibration import reliability_table
-from detector.metrics import precision_recall_table, roc_table
-from detector.selective import risk_coverage
+from detector.data.arrays import Split
+from detector.evaluation.calibration import reliability_table
+from detector.evaluation.metrics import precision_recall_table, roc_table
+from detector.evaluation.selective import risk_coverage
+from detector.figures import results as figures
+from detector.figures.data import sample_sheet
 from tests.helpers import random_pixels
 
 
@@ -74,8 +75,8 @@ CONFUSION = {
     "REAL_called_REAL": 0,
 }
 FIGURES = {
-    "sample_sheet": (partial(figures.sample_sheet, split(), 1), 900, 500),
-    "few_samples": (partial(figures.sample_sheet, split(3), 1), 900, 500),
+    "sample_sheet": (partial(sample_sheet, split(), 1), 900, 500),
+    "few_samples": (partial(sample_sheet, split(3), 1), 900, 500),
     "confusion_matrix": (partial(figures.confusion_matrix, CONFUSION, "title"), 400, 350),
     "histogram": (partial(figures.probability_histogram, *arrays(), 0.4, "title"), 600, 350),
     "reliability": (
@@ -111,5 +112,5 @@ def test_figure(name, tmp_path):
 
 def test_the_seed_chooses_the_samples(tmp_path):
     for seed in (1, 2):
-        figures.sample_sheet(split(), seed, tmp_path / f"{seed}.png")
+        sample_sheet(split(), seed, tmp_path / f"{seed}.png")
     assert (tmp_path / "1.png").read_bytes() != (tmp_path / "2.png").read_bytes()

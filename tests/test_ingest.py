@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from detector.arrays import SPLITS, load_split
-from detector.decode import BadImage, low_frequencies
+from detector.data.arrays import SPLITS, load_split
+from detector.data.decode import BadImage, decode_members, low_frequencies
+from detector.data.ingest import plan_splits, sort_members, write_arrays
 from detector.errors import ExpectedError
-from detector.ingest import plan_splits, sort_members, write_arrays
 from tests.helpers import coded, image_members, make_archive, random_pixels, zip_of
 
 
@@ -40,7 +40,9 @@ def test_of_a_name_that_occurs_twice_the_last_one_is_used(tmp_path):
         archive = zip_of(tmp_path / "a.zip", [*members, (first, coded(random_pixels(99), "PNG"))])
     plan = plan_splits(sort_members(name for name, _ in members)[0], False, 0.2, seed=1)
     folders = {split: tmp_path / split for split in SPLITS}
-    table, _, _, bad = write_arrays(str(archive), plan, folders, 32)
+    table, _, _, bad = write_arrays(
+        decode_members(str(archive), list(plan.index), 32), plan, folders, 32
+    )
     assert not bad
     row = table.set_index("member").loc[first]
     assert np.array_equal(load_split(folders[row["split"]]).images[row["row"]], random_pixels(99))
@@ -95,7 +97,9 @@ def test_tables_and_arrays_say_the_same(tmp_path):
     plan = plan_splits(sort_members(name for name, _ in image_members(5))[0], False, 0.4, seed=1)
     plan = plan[plan.index != "test/FAKE/0000.jpg"]
     folders = {split: tmp_path / split for split in SPLITS}
-    table, features, moments, bad = write_arrays(str(archive), plan, folders, 32)
+    table, features, moments, bad = write_arrays(
+        decode_members(str(archive), list(plan.index), 32), plan, folders, 32
+    )
     assert bad == [] and len(table) == len(features) == len(moments) == 19
     assert list(table["member"]) == list(plan.index)
     for name, part in table.groupby("split"):
@@ -115,7 +119,9 @@ def test_members_that_are_left_out_leave_no_hole(tmp_path):
     archive = zip_of(tmp_path / "a.zip", members)
     plan = plan_splits(sort_members(name for name, _ in members)[0], False, 0.4, seed=1)
     folders = {split: tmp_path / split for split in SPLITS}
-    table, _, _, bad = write_arrays(str(archive), plan, folders, 32)
+    table, _, _, bad = write_arrays(
+        decode_members(str(archive), list(plan.index), 32), plan, folders, 32
+    )
     assert bad == [BadImage(members[1][0], "not a JPEG, PNG, WEBP, BMP, TIFF file")]
     assert members[1][0] not in set(table["member"])
     for name, part in table.groupby("split"):

@@ -8,8 +8,8 @@ from scipy.special import expit
 from scipy.stats import norm
 from sklearn import metrics as sk
 
-from detector import intervals as module
-from detector.intervals import (
+from detector.evaluation import intervals as module
+from detector.evaluation.intervals import (
     bootstrap_metrics,
     intervals,
     paired_difference,
@@ -18,7 +18,7 @@ from detector.intervals import (
     weighted_metrics,
     wilson,
 )
-from detector.metrics import classification_metrics
+from detector.evaluation.metrics import classification_metrics
 
 D = 1.5  # between the two normals; with p = expit(D * x) the probabilities are true
 

@@ -7,7 +7,7 @@ from scipy.special import expit
 from scipy.stats import norm
 from sklearn import metrics as sk
 
-from detector.intervals import bootstrap_metrics, mcnemar, paired_difference, wilson
+from detector.evaluation.intervals import bootstrap_metrics, mcnemar, paired_difference, wilson
 
 D = 1.5  # between the two normals; with p = expit(D * x) the probabilities are true
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from detector.layout import CIFAR_CLASSES, CLASSES, cifar_class, is_system_file, locate
+from detector.data.layout import CIFAR_CLASSES, CLASSES, cifar_class, is_system_file, locate
 
 
 def test_the_label_of_real_is_one():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from detector.layout import CIFAR_CLASSES
-from detector.metrics import (
+from detector.data.layout import CIFAR_CLASSES
+from detector.evaluation.metrics import (
     CURVE_POINTS,
     accuracy_by_cifar_class,
     classification_metrics,

@@ -11,17 +11,17 @@ import yaml
 
 from conf.compose import compose
 from detector.errors import ExpectedError
+from detector.networks.runtime import start_keras
 from detector.params import validate
-from detector.runtime import start_keras
 
 start_keras(seed=1)
 
 import keras  # noqa: E402
 
-from detector import backbones, model  # noqa: E402
-from detector.arrays import Split  # noqa: E402
-from detector.batches import TrainingBatches  # noqa: E402
-from detector.training import train  # noqa: E402
+from detector.data.arrays import Split  # noqa: E402
+from detector.networks import backbones, model  # noqa: E402
+from detector.networks.batches import TrainingBatches  # noqa: E402
+from detector.networks.training import train  # noqa: E402
 
 # Counts of the paper's network: keras.applications without top (23,587,712 and 21,802,784), plus
 # Dense 2048 -> 1024 and 1024 -> 1 with biases.
@@ -97,11 +97,28 @@ def test_the_papers_network_is_exact_and_takes_a_step(tmp_path, name):
 
 @pytest.mark.parametrize("name", sorted(backbones.BACKBONES))
 def test_smallest_inputs_build(tmp_path, name):
-    settings = params_of(tmp_path).model[name]
-    assert base_of(model.build_model(settings, 32)).input_shape[1] == settings.input_pixels
+    settings = params_of(tmp_path, f"model={name}").model[name]
+    network = model.build_model(settings, 32)
+    assert base_of(network).input_shape[1] == settings.input_pixels
+    assert network.predict(images(2), verbose=0).shape == (2, 1)
+    if backbones.BACKBONES[name].module is None:
+        return  # made for one size, but not bound to it
     smaller = settings.input_pixels - 1
     with pytest.raises(ValueError, match="at least"):
         backbones.BACKBONES[name].build(smaller, None)
+
+
+def test_the_network_of_the_cifake_paper(tmp_path):
+    """Counted by hand: two convolutions of 32 filters, 6x6x32 features, 64 units, 1."""
+    settings = params_of(tmp_path, "model=bird_lotfi").model["bird_lotfi"]
+    network = model.build_model(settings, 32)
+    convolutions = (3 * 9 + 1) * 32 + (32 * 9 + 1) * 32
+    assert network.count_params() == convolutions + (6 * 6 * 32 + 1) * 64 + 64 + 1 == 84_001
+
+
+def test_cnn32_is_small(tmp_path):
+    settings = params_of(tmp_path, "model=cnn32").model["cnn32"]
+    assert model.build_model(settings, 32).count_params() < 1_000_000
 
 
 def test_batchnorm_frozen_and_momentum(quick):

@@ -16,10 +16,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.helpers import make_archive
+from tests.helpers import coded, make_archive, random_pixels
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
+BACKBONES = ("resnet50", "inceptionv3", "cnn32")  # of the default run
 
 
 class Clone:
@@ -52,6 +53,12 @@ class Clone:
         self("git add -A && git commit --quiet --allow-empty -m work")
 
 
+def changed(clone):
+    """Give what differs from the last commit, timings left out: they differ in each run."""
+    lines = clone("git status --porcelain").splitlines()
+    return [line for line in lines if not line[3:].startswith("metrics/cost/")]
+
+
 def shorten(path, **values):
     """Set values of a file in conf/ as an editor would, comments and all; nested ones vanish."""
     text = path.read_text()
@@ -78,6 +85,8 @@ def clone(tmp_path_factory):
     make_archive(folder / "sample/sample.zip", each=20)
     shorten(folder / "conf/data/sample.yaml", sha256="null", images="null")
     shorten(folder / "conf/train/quick.yaml", epochs=2, steps_per_epoch=2, batch_size=8)
+    text = (folder / "conf/config.yaml").read_text()
+    (folder / "conf/config.yaml").write_text(text.replace("max_images: 400", "max_images: 12"))
     run = Clone(folder)
     run("git init --quiet && git config user.name t && git config user.email t@example.com")
     run("python -m conf.compose")
@@ -90,17 +99,18 @@ def clone(tmp_path_factory):
 def test_every_declared_output_exists_and_git_has_what_it_should(clone):
     assert clone("dvc status").strip() == "Data and pipelines are up to date."
     lock = yaml.safe_load(clone.path("dvc.lock").read_text())["stages"]
-    assert sorted(lock) == [
-        "compare", "download", "evaluate@inceptionv3", "evaluate@resnet50", "preprocess",
-        "train@inceptionv3", "train@resnet50",
-    ]  # fmt: skip
+    for_each = ("train", "evaluate", "robustness", "generalise")
+    assert set(lock) == {
+        "download", "preprocess", "corrupt", "external", "compare", "report",
+        *(f"{stage}@{name}" for stage in for_each for name in BACKBONES),
+    }  # fmt: skip
     for stage in lock.values():
         for out in stage["outs"]:
             assert clone.path(out["path"]).exists(), out["path"]
     tracked = clone("git ls-files").split()
     assert {"dvc.lock", "metrics/data.json", "metrics/compare.json"} <= set(tracked)
     assert not [name for name in tracked if name.startswith(("data/", "models/", ".work/"))]
-    assert clone("git status --porcelain --ignored=no") == ""
+    assert changed(clone) == []
     assert not list(clone.folder.rglob(".partial.*"))
 
 
@@ -114,17 +124,20 @@ def test_declared_metrics_and_plots_are_there(clone):
             ((path, column),) = settings["y"].items()
             table = pd.read_csv(clone.path(path))
             assert {column, settings["x"], "backbone"} <= set(table.columns)
-            assert set(table["backbone"]) == {"resnet50", "inceptionv3"}
+            assert set(table["backbone"]) == set(BACKBONES)
             assert clone.path(f".dvc/plots/{settings['template']}.json").exists()
     for name, artifact in pipeline["artifacts"].items():
         assert clone.path(artifact["path"]).exists(), name
     shown = clone("dvc metrics show")
-    for path in ("data.json", "resnet50/training.json", "inceptionv3/evaluation.json"):
+    for path in (
+        "data.json", "external.json", "resnet50/training.json", "inceptionv3/evaluation.json",
+        "resnet50/robustness.json", "cost/resnet50/training.json", "cost/resnet50/inference.json",
+    ):  # fmt: skip
         assert f"metrics/{path}" in shown
 
 
 def test_numbers_agree_with_the_predictions(clone):
-    table = pd.read_csv(clone.path("data/results/resnet50/predictions.csv"))
+    table = pd.read_csv(clone.path("data/results/resnet50/test/predictions.csv"))
     assert table["split"].value_counts().to_dict() == {"test": 40, "val": 8}
     test = table[table["split"] == "test"]
     labels = np.load(clone.path("data/test/labels.npy"))
@@ -155,7 +168,7 @@ def test_training_twice_gives_the_same_bytes(clone):
     out = clone("dvc repro --force --single-item train@resnet50")
     assert "Running stage 'train@resnet50'" in out
     assert clone.path("dvc.lock").read_text() == kept
-    assert clone("git status --porcelain") == ""
+    assert changed(clone) == []
 
 
 def test_start_up_is_quiet(clone):
@@ -177,14 +190,17 @@ def test_one_backbone_and_back_again(clone):
     shown = clone("dvc plots show")
     page = clone.path("dvc_plots/index.html").read_text()
     assert "index.html" in shown
-    for word in ("Accuracy by epoch", "ROC on the test images", "resnet50", "paper.png"):
+    for word in (
+        "Accuracy by epoch", "ROC on the test images", "kind and level of damage", "resnet50",
+        "paper.png",
+    ):  # fmt: skip
         assert word in page
 
     clone("git checkout -- params.yaml")
     out = clone("dvc repro")
     assert "> python -m stages.train" not in out, "the other backbone came back from the cache"
     assert clone.path("dvc.lock").read_text() == kept
-    assert clone("git status --porcelain") == ""
+    assert changed(clone) == []
 
 
 def test_metrics_diff_shows_what_a_parameter_changed(clone):
@@ -221,3 +237,22 @@ def test_an_archive_of_ones_own_and_a_change_of_it(clone, tmp_path):
     make_archive(mine, each=14)
     assert "Running stage 'download'" in clone(command)
     assert clone.json("metrics/data.json")["images"]["test"] == {"FAKE": 14, "REAL": 14}
+
+
+def test_an_external_set_is_judged_and_nothing_else_runs_again(clone):
+    clone("git checkout -- . && dvc checkout --force && dvc repro")
+    for i in range(6):
+        kind = "FAKE" if i % 2 else "REAL"
+        path = clone.path(f"external/other/{kind}/{i}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(coded(random_pixels(i, 40 + i), "PNG"))
+    out = clone("dvc repro")
+    ran = {line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")}
+    assert ran == {
+        "external", *(f"generalise@{name}" for name in BACKBONES), "compare", "report",
+    }  # fmt: skip
+    judged = clone.json("metrics/resnet50/external.json")["other"]
+    assert (judged["n_fake"], judged["n_real"]) == (3, 3)
+    assert "other" in clone.path("report/index.md").read_text()
+    assert "other" in clone.path("report/index.html").read_text()
+    assert clone("git status --porcelain external") == "", "the images are not for Git"

@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
-from detector.arrays import Split
+from detector.data.arrays import Split
 from detector.errors import ExpectedError
-from detector.predictions import COLUMNS, predictions_table, read_predictions, write_predictions
+from detector.evaluation.predictions import (
+    COLUMNS,
+    predictions_table,
+    read_predictions,
+    write_predictions,
+)
 
 
 def split(n):

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from detector.arrays import load_split
+from detector.data.arrays import load_split
 from stages import common, preprocess
 from tests.helpers import (
     FOLDERS,
@@ -74,7 +74,13 @@ def test_the_outs_and_nothing_else(good):
     arrays = [f"data/{s}/{c}.npy" for s in ("test", "train", "val") for c in
               ("classes", "images", "labels", "names")]  # fmt: skip
     assert sorted(files(good)) == sorted(
-        [*arrays, "data/bad_files.csv", "metrics/data.json", "plots/data/samples.png"]
+        [
+            *arrays,
+            "data/bad_files.csv",
+            "metrics/data.json",
+            "plots/data/samples.png",
+            "plots/data/spectra.png",
+        ]
     )
 
 

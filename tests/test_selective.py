@@ -5,8 +5,8 @@ import pytest
 from scipy.special import expit
 from sklearn import metrics as sk
 
-from detector.calibration import logit
-from detector.selective import (
+from detector.evaluation.calibration import logit
+from detector.evaluation.selective import (
     aurc,
     choose_threshold,
     coverage_at_risk,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from detector.data.split import validation_mask
 from detector.errors import ExpectedError
-from detector.split import validation_mask
 
 STRATA = np.repeat([0, 1, 7], [100, 50, 20])
 

@@ -1,0 +1,138 @@
+"""Time stretches of training: with the real input path, and on one resident batch."""
+
+import itertools
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from detector.data.arrays import Split
+from detector.networks.batches import TrainingBatches
+from detector.networks.model import build_model
+from detector.networks.training import make_optimizer, use_xla
+from detector.params import Params
+
+WARM_UP = 3  # steps
+
+
+def compiled(params: Params, image_size: int, seed: int, steps: int = 1_000_000) -> keras.Model:
+    """Build the only backbone of `params` and compile it by their recipe.
+
+    steps: length of the training, for the schedule.
+    """
+    (settings,) = params.model.values()
+    recipe = params.train
+    keras.utils.set_random_seed(seed)
+    model = build_model(settings, image_size, recipe.augmentation, seed)
+    model.compile(
+        make_optimizer(recipe, settings.learning_rate, steps),
+        loss="binary_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=use_xla(recipe),
+        steps_per_execution=recipe.steps_per_execution,
+    )
+    return model
+
+
+def wait_for(model: keras.Model) -> None:
+    """Wait until the device has done all steps: reading a weight does."""
+    keras.ops.convert_to_numpy(model.trainable_variables[-1])
+
+
+class Stretch(keras.callbacks.Callback):
+    """Take the seconds from the end of step `skip` to the end of the last step of a `fit`."""
+
+    def __init__(self, skip: int, steps: int) -> None:
+        super().__init__()
+        self.skip, self.last, self.seconds = skip, skip + steps - 1, 0.0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Called by Keras with the number of the step, from 0."""
+        if batch == self.skip - 1:
+            wait_for(self.model)
+            self._start = time.perf_counter()
+        elif batch == self.last:
+            wait_for(self.model)
+            self.seconds = time.perf_counter() - self._start
+
+
+class Laps(keras.callbacks.Callback):
+    """Take the seconds of a step, the mean of each `steps` in a row; on any backend.
+
+    The first lap of an epoch, in which the step is compiled, is left out.
+    """
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Called by Keras."""
+        self.seconds: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Called by Keras."""
+        self._start: float | None = None
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Called by Keras with the number of the step, from 0."""
+        if (batch + 1) % self.steps:
+            return
+        float(logs["loss"])  # waits for a device that works on while Python does
+        now = time.perf_counter()
+        if self._start is not None:
+            self.seconds.append((now - self._start) / self.steps)
+        self._start = now
+
+
+def fit_seconds(model: keras.Model, split: Split, batch_size: int, steps: int) -> float:
+    """Give the seconds of a step of `fit` over TrainingBatches, after WARM_UP steps.
+
+    Takes compiled models with steps_per_execution 1.
+    """
+    stretch = Stretch(WARM_UP, steps)
+    batches = TrainingBatches(split, batch_size, WARM_UP + steps, seed=1)
+    model.fit(batches, shuffle=False, verbose=0, callbacks=[stretch])
+    return stretch.seconds / steps
+
+
+class Resident:
+    """The step that `fit` compiled, on one batch that stays on the device, with nothing around it.
+
+    Make it after a `fit`, so that TensorFlow takes that very step. Only for TensorFlow.
+    """
+
+    def __init__(self, model: keras.Model, split: Split, batch_size: int) -> None:
+        images, labels = TrainingBatches(split, batch_size, 1, seed=1)[0]
+        batch: Any = (keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(labels))
+        self._model, self._batches = model, itertools.repeat(batch)
+
+    def seconds(self, steps: int) -> float:
+        """Give the seconds of a step, after WARM_UP steps."""
+        for _ in range(WARM_UP):
+            self._model.train_function(self._batches)
+        wait_for(self._model)
+        start = time.perf_counter()
+        for _ in range(steps):
+            self._model.train_function(self._batches)
+        wait_for(self._model)
+        return (time.perf_counter() - start) / steps
+
+
+def steps_for(seconds: float, seconds_per_step: float) -> int:
+    """Give how many steps take about `seconds`, at least 3."""
+    return max(3, round(seconds / seconds_per_step))
+
+
+def delivered(split: Split, batch_size: int, seconds: float) -> float:
+    """Give the images a second that TrainingBatches delivers with no model behind it."""
+    batches = TrainingBatches(split, batch_size, None, seed=1)
+    batches[0]  # makes the order of the first pass
+    images, step, start = 0, 0, time.perf_counter()
+    while (spent := time.perf_counter() - start) < seconds:
+        images += len(np.asarray(batches[step % len(batches)][0]))
+        step += 1
+        if step % len(batches) == 0:
+            batches.on_epoch_end()
+    return images / spent

@@ -1,0 +1,99 @@
+"""From the members of an archive to arrays and a table of what was decoded."""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from detector.data import layout
+from detector.data.arrays import SPLITS, SplitWriter
+from detector.data.decode import BadImage, Chunk
+
+
+def sort_members(
+    names: Iterable[str],
+) -> tuple[dict[str, tuple[str, int]], list[BadImage], list[str]]:
+    """Account for every file name of an archive.
+
+    Returns split and label of each image by name, in sorted order; the names that cannot be used;
+    and the file managers' own files, which are ignored.
+    """
+    members: dict[str, tuple[str, int]] = {}
+    bad, ignored = [], []
+    for name in sorted(names):
+        try:
+            if layout.is_system_file(name):
+                ignored.append(name)
+            elif name in members:
+                bad.append(BadImage(name, "the archive has this name twice; the last one is used"))
+            else:
+                members[name] = layout.locate(name)
+        except ValueError as reason:
+            bad.append(BadImage(name, str(reason)))
+    return members, bad, ignored
+
+
+def plan_splits(
+    members: dict[str, tuple[str, int]], class_in_name: bool, fraction: float, seed: int
+) -> pd.DataFrame:
+    """Divide train into train and val; the same share of each label (and CIFAR class, if named).
+
+    members: of sort_members. Returns columns member (also the index), split (train, val, test),
+    label and class (-1 where unknown). Raises ExpectedError when train cannot be divided.
+    """
+    # scikit-learn takes a second to import, in which the processes of decode_members are at work
+    from detector.data.split import validation_mask
+
+    classes = [layout.cifar_class(member) if class_in_name else None for member in members]
+    plan = pd.DataFrame(
+        {
+            "member": list(members),
+            "split": [split for split, _ in members.values()],
+            "label": np.array([label for _, label in members.values()], np.uint8),
+            "class": np.array([-1 if c is None else c for c in classes], np.int8),
+        }
+    ).set_index("member", drop=False)
+    train = np.flatnonzero(plan["split"] == "train")
+    strata = plan["label"].astype(int) * 100 + plan["class"]
+    chosen = train[validation_mask(strata.to_numpy()[train], fraction, seed)]
+    plan.iloc[chosen, plan.columns.get_loc("split")] = "val"
+    return plan
+
+
+def write_arrays(
+    chunks: Iterable[Chunk], plan: pd.DataFrame, folders: dict[str, Path], size: int
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, list[BadImage]]:
+    """Write decoded members into the folder of each split.
+
+    chunks: of decode_members, for the members of the plan in its order. plan: of plan_splits.
+    folders: by split. size: side of the images in pixels. Returns the rows of the plan that were
+    written (with their row in the split's arrays, file_bytes, codec and digest), their features
+    (float32 N,K), their channel moments (float64 N,2,3), and the members left out.
+    """
+    rows, features, moments, bad = [], [], [], []
+    columns: dict[str, list] = {"file_bytes": [], "codec": [], "digest": []}
+    splits, labels, classes = (plan[name].to_numpy() for name in ("split", "label", "class"))
+    with ExitStack() as stack:
+        writers = {s: stack.enter_context(SplitWriter(folders[s], size)) for s in SPLITS}
+        bar = stack.enter_context(tqdm(total=len(plan), desc="decode", unit="img", mininterval=0.5))
+        for chunk in chunks:
+            of_plan = plan.index.get_indexer(chunk.members)
+            for split, writer in writers.items():
+                here = np.flatnonzero(splits[of_plan] == split)
+                some = of_plan[here]
+                names = [chunk.members[i] for i in here]
+                writer.append(chunk.images[here], list(labels[some]), list(classes[some]), names)
+            rows.append(of_plan)
+            columns["file_bytes"] += chunk.file_bytes
+            columns["codec"] += chunk.codecs
+            columns["digest"] += chunk.digests
+            features.append(chunk.features)
+            moments.append(chunk.moments)
+            bad += chunk.bad
+            bar.update(len(chunk.members) + len(chunk.bad))
+    table = plan.iloc[np.concatenate(rows)].reset_index(drop=True).assign(**columns)
+    table["row"] = table.groupby("split").cumcount()
+    return table, np.concatenate(features), np.concatenate(moments), bad

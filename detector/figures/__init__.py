@@ -1,0 +1,1 @@
+"""Figures as PNG; the same input gives the same bytes."""

@@ -1,0 +1,210 @@
+"""The network: uint8 images in, probability of REAL out, everything between on the device."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import keras
+
+from detector.errors import ExpectedError
+from detector.networks import small
+from detector.networks.augmentation import robust_layers
+from detector.networks.backbones import BACKBONES, Backbone
+from detector.networks.runtime import layer_seed
+from detector.settings import Augmentation, ModelParams
+
+POOLING = {
+    "average": keras.layers.GlobalAveragePooling2D,
+    "max": keras.layers.GlobalMaxPooling2D,
+    "flatten": keras.layers.Flatten,
+}
+
+
+@keras.saving.register_keras_serializable("detector")
+class ImageNetPreprocessing(keras.layers.Layer):
+    """RGB pixels of 0 to 255 to what a backbone's ImageNet weights were trained with."""
+
+    def __init__(self, backbone: str, **kwargs: Any) -> None:
+        """backbone: a name of the table in detector/networks/backbones.py."""
+        super().__init__(**kwargs)
+        self.backbone = backbone
+
+    def call(self, pixels: Any) -> Any:
+        """Preprocess float N,S,S,3."""
+        return BACKBONES[self.backbone].imagenet_preprocessing(pixels)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments."""
+        return {**super().get_config(), "backbone": self.backbone}
+
+
+def build_model(
+    settings: ModelParams, image_size: int, augmentation: Augmentation | None = None, seed: int = 0
+) -> keras.Model:
+    """Build the network: a backbone under the paper's head, with the settings of one of them.
+
+    Input uint8 N,image_size,image_size,3; resizing, augmentation (only in training) and scaling
+    are its first layers, so that 32-pixel bytes and not 224-pixel floats go to the device. Output
+    float32 N,1: the probability of REAL. Without `augmentation` there are no such layers; the
+    weights fit both ways. Raises ExpectedError when the backbone's weights cannot be had.
+    """
+    backbone = load_backbone(settings)
+    choose_trainable(backbone, settings)
+    images = keras.Input((image_size, image_size, 3), dtype="uint8", name="images")
+    x = images
+    for layer in _before(settings, image_size, augmentation, seed):
+        x = layer(x)
+    x = backbone(x)
+    for layer in _head(settings, seed):
+        x = layer(x)
+    return keras.Model(images, x, name=settings.backbone)
+
+
+def _before(
+    settings: ModelParams, image_size: int, augmentation: Augmentation | None, seed: int
+) -> Iterator[keras.layers.Layer]:
+    """Give what comes before the backbone: from bytes to what it expects.
+
+    In float32 whatever the precision of the network: half of it cannot hold resized pixels.
+    """
+    layers, side = keras.layers, settings.input_pixels
+    f32 = {"dtype": "float32"}
+    yield layers.Rescaling(1.0, name="to_float", **f32)
+    if augmentation:
+        yield from robust_layers(augmentation, seed)
+    if side != image_size:
+        yield layers.Resizing(side, side, settings.resize, name="resize", **f32)
+    if augmentation and augmentation.horizontal_flip:
+        yield layers.RandomFlip("horizontal", seed=layer_seed(seed, "flip"), name="flip", **f32)
+    if augmentation and augmentation.zoom:
+        zoom, own = augmentation.zoom, layer_seed(seed, "zoom")
+        yield layers.RandomZoom(zoom, zoom, fill_mode="nearest", seed=own, name="zoom", **f32)
+    if settings.preprocessing == "imagenet":
+        yield ImageNetPreprocessing(settings.backbone, name="preprocess", **f32)
+    else:
+        yield layers.Rescaling(1 / 255, name="preprocess", **f32)
+
+
+def _head(settings: ModelParams, seed: int) -> Iterator[keras.layers.Layer]:
+    """Give what comes after the backbone: from feature maps to the probability of REAL."""
+    layers = keras.layers
+    yield POOLING[settings.pooling](name="pool")
+    if settings.dense_units:
+        yield layers.Dense(settings.dense_units, activation="relu", name="dense")
+    if settings.dropout:
+        own = layer_seed(seed, "dropout")
+        yield layers.Dropout(settings.dropout, seed=own, name="dropout")
+    yield layers.Dense(1, activation="sigmoid", dtype="float32", name="real")
+
+
+def choose_trainable(backbone: keras.Model, settings: ModelParams) -> None:
+    """Freeze all but the last `trainable_layers`; set how BatchNormalization behaves.
+
+    A frozen BatchNormalization layer runs on its moving statistics (Keras' rule), so
+    `batchnorm: frozen` puts the whole backbone there, `train` only its frozen layers. Raises
+    ExpectedError when the backbone has fewer layers.
+    """
+    count = settings.trainable_layers
+    if count != "all":
+        if count > len(backbone.layers):
+            raise ExpectedError(
+                f"params.yaml: trainable_layers {count} is more than the {len(backbone.layers)} "
+                f"layers of {settings.backbone}; give a smaller number or all"
+            )
+        for layer in backbone.layers[: len(backbone.layers) - count]:
+            layer.trainable = False
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = settings.bn_momentum
+            if settings.batchnorm == "frozen":
+                layer.trainable = False
+
+
+def load_backbone(settings: ModelParams) -> keras.Model:
+    """Build the backbone with the weights that `settings.weights` asks for.
+
+    Raises ExpectedError when a file is missing or does not fit, or Keras cannot fetch ImageNet's.
+    """
+    backbone = BACKBONES[settings.backbone]
+    weights = None if settings.weights == "none" else settings.weights
+    if weights not in (None, "imagenet") and not os.path.isfile(weights):
+        raise ExpectedError(
+            f"{weights}: no such file of weights for {settings.backbone}; weights is imagenet, "
+            "none, or the path of a .weights.h5 file"
+        )
+    with _noting_fetched_file() as asked:
+        try:
+            return _construct(backbone, settings.input_pixels, weights)
+        except Exception as error:
+            if weights == "imagenet" and asked:
+                raise ExpectedError(_fetch_failed(settings.backbone, asked, error)) from error
+            if weights is not None:
+                raise ExpectedError(
+                    f"{weights}: does not fit {settings.backbone} ({_first_line(error)}); it must "
+                    "hold the weights of this backbone without its head"
+                ) from error
+            raise
+
+
+def _construct(backbone: Backbone, input_pixels: int, weights: str | None) -> keras.Model:
+    if backbone.module:
+        return backbone.build(input_pixels, weights)
+    network = getattr(small, backbone.constructor)(input_pixels)
+    if weights is not None:
+        network.load_weights(weights)
+    return network
+
+
+@contextmanager
+def _noting_fetched_file() -> Iterator[dict[str, Any]]:
+    """Note which file Keras wants to fetch, so that a failure can be mended by hand."""
+    asked: dict[str, Any] = {}
+    fetch = keras.src.utils.file_utils.get_file
+
+    def note(fname: str, origin: str, **kwargs: Any) -> str:
+        asked.update(name=fname, origin=origin, hash=kwargs.get("file_hash"))
+        return fetch(fname, origin, **kwargs)
+
+    with mock.patch.object(keras.src.utils.file_utils, "get_file", note):
+        yield asked
+
+
+def _fetch_failed(backbone: str, asked: dict[str, Any], error: Exception) -> str:
+    folder = os.path.join(keras.src.backend.config.keras_home(), "models")
+    return (
+        f"ImageNet weights of {backbone}: {asked['origin']} cannot be fetched "
+        f"({_first_line(error)}); put the file (MD5 {asked['hash']}) at "
+        f"{os.path.join(folder, asked['name'])}, or set weights to none or to a path"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__
+
+
+def save_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Save the weights to a `.weights.h5` file, without the optimizer's state (twice as much)."""
+    keras.Model(model.inputs, model.outputs, name=model.name).save_weights(path)
+
+
+def load_trained(path: str, settings: ModelParams, image_size: int) -> keras.Model:
+    """Rebuild the network for prediction and load the weights that the train stage saved.
+
+    Raises ExpectedError when the file is missing, damaged, or of another architecture.
+    """
+    model = build_model(settings.model_copy(update={"weights": "none"}), image_size)
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that the file has no weights for, and leaves them random.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (OSError, ValueError, KeyError, UserWarning) as error:
+        raise ExpectedError(
+            f"{path}: not the weights of {settings.backbone} with these settings "
+            f"({_first_line(error)}); 'dvc checkout' or 'dvc repro' brings them back"
+        ) from error
+    return model

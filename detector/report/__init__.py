@@ -1,0 +1,1 @@
+"""The page of all results, and a model card for each network."""

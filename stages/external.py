@@ -1,0 +1,107 @@
+"""Stage external: the sets in evaluate.external.path become arrays, and each is audited."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from detector.data.external import (
+    LISTED,
+    ImageSet,
+    audit_set,
+    choose,
+    find_sets,
+    images_by_class,
+)
+from detector.data.external_images import write_set
+from detector.errors import ExpectedError
+from stages.common import read_params, replacing, run
+
+BAD_FILES_OF_A_FAILED_RUN = Path(".work/external_bad_files.csv")
+
+
+def main() -> None:
+    """Write data/external (arrays of each set, list of sets, list of bad files) and the audit."""
+    params = read_params()
+    settings = params.evaluate.external
+    found = find_sets(settings.path)
+    with (
+        replacing("data/external") as folder,
+        replacing("metrics/external.json") as report_path,
+    ):
+        folder.mkdir()
+        reports = {
+            one.name: prepare(one, folder, params.data.image_size, settings.recode,
+                              settings.max_images)
+            for one in found
+        }  # fmt: skip
+        bad = pd.DataFrame(
+            [(name, *entry) for name, report in reports.items() for entry in report["bad"]],
+            columns=["set", "member", "reason"],
+        )
+        bad.to_csv(folder / "bad_files.csv", index=False)
+        if len(bad) and params.preprocess.on_bad_image == "error":
+            refuse(settings.path, bad)
+        for one in found:
+            require_images(one, reports[one.name])
+        write_json(folder / "sets.json", [
+            {"name": name, **report["images"]} for name, report in reports.items()
+        ])  # fmt: skip
+        write_json(report_path, {"sets": {
+            name: {key: value for key, value in report.items() if key != "bad"}
+            for name, report in reports.items()
+        }})  # fmt: skip
+    for name, report in reports.items():
+        for warning in report["warnings"]:
+            print(f"warning: {name}: {warning}")
+
+
+def prepare(
+    one: ImageSet, folder: Path, size: int, recode: bool, max_images: int | None
+) -> dict[str, Any]:
+    """Write the arrays of a set; give its part of the audit, with all bad files under `bad`."""
+    labels = choose(one.labels, max_images)
+    table, undecodable = write_set(one.path, labels, folder / one.name, size, recode)
+    bad = sorted(one.bad + undecodable)
+    left_out = [label for member, label in one.labels.items() if member not in labels]
+    return {
+        **audit_set(table, size),
+        "recoded": recode,
+        "left_out": images_by_class(left_out),
+        # data/external/bad_files.csv has them all
+        "bad_files": {"count": len(bad), "first": [list(entry) for entry in bad[:LISTED]]},
+        "ignored_files": {"count": len(one.ignored), "first": one.ignored[:LISTED]},
+        "bad": bad,
+    }
+
+
+def refuse(path: str, bad: pd.DataFrame) -> None:
+    """Stop for files that cannot be used; keep the list of them where the message says."""
+    BAD_FILES_OF_A_FAILED_RUN.parent.mkdir(exist_ok=True)
+    bad.to_csv(BAD_FILES_OF_A_FAILED_RUN, index=False)
+    first = bad.iloc[0]
+    raise ExpectedError(
+        f"{path}: {len(bad)} of its files cannot be used, first {first['member']!r} of the set "
+        f"{first['set']} ({first['reason']}); all are listed in {BAD_FILES_OF_A_FAILED_RUN}: mend "
+        "the sets, or leave them out with -S preprocess.on_bad_image=drop"
+    )
+
+
+def require_images(one: ImageSet, report: dict[str, Any]) -> None:
+    """Refuse a set of which every image had to be dropped."""
+    if not sum(report["images"].values()):
+        member, reason = report["bad"][0]
+        raise ExpectedError(
+            f"{one.path}: none of its images can be used, not {member!r} either ({reason}); mend "
+            "the set or remove it"
+        )
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write it as the other reports are."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,142 @@
+"""Stage report: all results of the run as one page, in Markdown, and a card of each model."""
+
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from detector.errors import ExpectedError
+from detector.evaluation.decision import read_decision
+from detector.report import document as report
+from detector.report.backbones import BACKBONE_FIGURES
+from detector.report.blocks import is_png
+from detector.report.inputs import (
+    HISTORY_COLUMNS,
+    ROBUSTNESS_COLUMNS,
+    BackboneInputs,
+    DataAudit,
+    Evaluation,
+    ExternalAudit,
+    ExternalResult,
+    Inputs,
+    Pair,
+    RobustnessSummary,
+    parse,
+)
+from detector.report.model_card import model_card
+from stages.common import read_params, replacing, run
+
+RESULTS = Path("data/results")
+REPORT = Path("report")
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pillow", "dvc")
+
+
+def main() -> None:
+    """Write report/: index.html, index.md and cards/<backbone>.md."""
+    inputs = read_inputs(read_params())
+    html, markdown = report.html(inputs), report.markdown(inputs)
+    with (
+        replacing(REPORT / "index.html") as page,
+        replacing(REPORT / "index.md") as text,
+        replacing(REPORT / "cards") as cards,
+    ):
+        page.write_text(html, encoding="utf-8", newline="\n")
+        text.write_text(markdown, encoding="utf-8", newline="\n")
+        cards.mkdir()
+        for name in inputs.backbones:
+            card = model_card(inputs, name)
+            (cards / f"{name}.md").write_text(card, encoding="utf-8", newline="\n")
+
+
+def read_inputs(params: Any) -> Inputs:
+    """Read everything that the report shows. params: all of params.yaml."""
+    compared = read_json("metrics/compare.json", dict[str, Any])
+    pairs = {name: entry for name, entry in compared.items() if " minus " in name}
+    # Only what is shown of a backbone is kept with its results; Git keeps the same pictures in
+    # plots/, which the Markdown points to.
+    figures = {
+        f"plots/{name}/{kind}.png": read_png(RESULTS / name / "test/figures" / f"{kind}.png")
+        for name in params.model
+        for kind in BACKBONE_FIGURES
+    }
+    return Inputs(
+        params=params,
+        data=read_json("metrics/data.json", DataAudit),
+        external=read_json("metrics/external.json", ExternalAudit),
+        pairs=parse(dict[str, Pair], pairs, "metrics/compare.json"),
+        backbones={name: read_backbone(RESULTS / name) for name in params.model},
+        figures=figures | {path: read_png(Path(path)) for path in report.FIGURES},
+        versions=versions(),
+    )
+
+
+def read_backbone(folder: Path) -> BackboneInputs:
+    """Read the results of one backbone."""
+    return BackboneInputs(
+        evaluation=read_json(folder / "test/evaluation.json", Evaluation),
+        decision=read_decision(folder / "test/decision.json"),
+        history=read_table(folder / "test/history.csv", HISTORY_COLUMNS),
+        robustness=read_table(folder / "robustness/table.csv", ROBUSTNESS_COLUMNS),
+        robustness_summary=read_json(folder / "robustness/summary.json", RobustnessSummary),
+        external=read_json(folder / "external/external.json", dict[str, ExternalResult]),
+    )
+
+
+def read_json(path: str | Path, schema: Any) -> Any:
+    """Read a JSON file and check it. Raises ExpectedError for any other content."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExpectedError(
+            f"{path}: cannot be read as JSON ({' '.join(str(error).split())}); "
+            "run 'dvc repro' to make it anew"
+        ) from error
+    return parse(schema, content, path)
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read a CSV file; names stay text, an empty cell of figures is NaN."""
+    text = {"corruption": str, "level": str}
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan"], dtype=text)
+        numbers = [column for column in columns if column not in text]
+        table = table[list(columns)].astype(dict.fromkeys(numbers, float))
+    except (OSError, ValueError, KeyError) as error:
+        raise ExpectedError(
+            f"{path}: not the table that is needed ({' '.join(str(error).split())}); "
+            "run 'dvc repro' to make it anew"
+        ) from error
+    if table.empty:
+        raise ExpectedError(f"{path}: has no rows; run 'dvc repro' to make it anew")
+    return table
+
+
+def read_png(path: Path) -> bytes:
+    """Read a picture. Raises ExpectedError when it is missing or no whole PNG."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ExpectedError(
+            f"{path}: cannot be read ({error.strerror}); run 'dvc repro' to make it anew"
+        ) from error
+    if not is_png(content):
+        raise ExpectedError(f"{path}: not a whole PNG; run 'dvc repro' to make it anew")
+    return content
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of Python and of the packages that figures depend on."""
+    found = {"Python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,266 @@
+"""The report as a reader gets it: its figures recomputed, its HTML parsed, its words escaped."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+from sklearn import metrics as sk
+
+from detector.errors import ExpectedError
+from detector.evaluation.decision import read_decision
+from detector.evaluation.predictions import read_predictions
+from detector.params import validate
+from detector.report.backbones import BACKBONE_FIGURES
+from detector.report.document import FIGURES
+from detector.report.model_card import architecture, changes
+from stages import report
+from tests.helpers import composed_params
+from tests.report_project import NASTY, SHA, make_project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return make_project(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture
+def made(project, monkeypatch):
+    monkeypatch.chdir(project)
+    report.main()
+    return project / "report"
+
+
+@pytest.fixture
+def copy(project, tmp_path, monkeypatch):
+    shutil.copytree(project, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+class Page(HTMLParser):
+    """Checks that elements close in order; collects text, cells of rows and attributes."""
+
+    VOID = ("meta", "img", "br", "link", "input")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.rows, self.text = [], [], [], ""
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def cells(self, start, which=0):
+        """Give the cells after the row's name of the `which`-th row called so."""
+        return [row[1:] for row in self.rows if row and row[0].startswith(start)][which]
+
+
+def numbers(cell):
+    return [float(n.replace(",", "")) for n in re.findall(r"-?[\d.,]*\d(?:e-\d+)?", cell)]
+
+
+def equal_mass_error(labels, probabilities, bins=15):
+    order = np.argsort(probabilities, kind="stable")
+    place = np.arange(len(order)) * bins // len(order)
+    parts = [order[place == i] for i in range(bins)]
+    gaps = [abs(probabilities[p].mean(dtype=float) - labels[p].mean()) * len(p) for p in parts]
+    return sum(gaps) / len(order)
+
+
+def results_of(project, name):
+    folder = project / "data/results" / name / "test"
+    table = read_predictions(folder / "predictions.csv")["test"]
+    decision = read_decision(folder / "decision.json")
+    raw = table["probability"].to_numpy()
+    logits = np.log(raw.astype(float) / (1 - raw.astype(float)))
+    calibrated = 1 / (1 + np.exp(-logits / decision.temperature))
+    right = (calibrated >= decision.threshold) == (table["label"] == 1)
+    return table["label"].to_numpy(), raw, calibrated, right.to_numpy()
+
+
+def test_printed_figures_agree_with_scikit_learn_and_scipy(made, project):
+    page = Page((made / "index.html").read_text())
+    for i, name in enumerate(("resnet50", "inceptionv3")):
+        labels, raw, calibrated, right = results_of(project, name)
+        hits = int(((raw >= 0.5) == labels).sum())
+        low, high = stats.binomtest(hits, 300).proportion_ci(method="wilson")
+        printed = numbers(page.cells("accuracy, %")[2 * i])
+        assert printed == pytest.approx([hits / 3, 100 * low, 100 * high, 300], abs=0.0051)
+        area = numbers(page.cells("area under the ROC curve")[2 * i])[0]
+        assert area == pytest.approx(sk.roc_auc_score(labels, raw), abs=5.1e-5)
+        fake = numbers(page.cells("precision of FAKE")[2 * i])
+        value = sk.precision_score(labels, raw >= 0.5, pos_label=0)
+        assert fake[0] == pytest.approx(100 * value, abs=0.0051)
+        assert fake[3] == (raw < 0.5).sum()
+        frozen = numbers(page.cells("accuracy, %", 1)[i])
+        assert frozen[0] == pytest.approx(100 * right.mean(), abs=0.0051)
+        errors = numbers(" ".join(page.cells("expected calibration error", i)))
+        assert errors[0] == pytest.approx(equal_mass_error(labels, raw), abs=5.1e-5)
+        assert errors[1] == pytest.approx(equal_mass_error(labels, calibrated), abs=5.1e-5)
+        brier = numbers(page.cells("Brier", i)[0])[0]
+        assert brier == pytest.approx(sk.brier_score_loss(labels, raw), abs=5.1e-5)
+    assert page.cells("accuracy, %")[1::2] == ["50.90", "94.59"], "the paper's"
+    text = (made / "index.md").read_text()
+    assert all(row in text for row in (page.cells("accuracy, %")[0], page.cells("Brier")[0]))
+
+
+def test_printed_mcnemar_agrees_with_scipy(made, project):
+    page = Page((made / "index.html").read_text())
+    a, b = (results_of(project, name)[3] for name in ("resnet50", "inceptionv3"))
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    assert only_a and only_b
+    p = stats.binomtest(only_a, only_a + only_b).pvalue
+    cells = page.cells("resnet50 minus inceptionv3")
+    counts = [int((a & b).sum()), only_a, only_b, int((~a & ~b).sum())]
+    assert [int(cell) for cell in cells[:4]] == counts
+    assert cells[4] == f"{p:.2g}"
+    assert f"McNemar's exact p = {p:.2g}" in page.text
+    assert f"differs by {100 * (a.mean() - b.mean()):+.2f} points" in page.text
+
+
+def test_page_stands_alone(made):
+    text = (made / "index.html").read_text()
+    page = Page(text)
+    assert page.of("html") == [{"lang": "en"}]
+    assert not page.of("script") and not page.of("link") and not page.of("iframe")
+    assert not re.search(r"url\(|@import|src=\"(?!data:)", text)
+    images = page.of("img")
+    assert len(images) == len(FIGURES) + 2 * len(BACKBONE_FIGURES)
+    assert all(image["alt"] and image["src"].startswith("data:image/png;") for image in images)
+    ids = [element["id"] for _, element in page.elements if "id" in element]
+    assert len(ids) == len(set(ids))
+    inner = [a["href"][1:] for a in page.of("a") if a["href"].startswith("#")]
+    assert inner and set(inner) <= set(ids)
+    captions = text.count("<figcaption>")
+    assert captions == len(page.of("table")) + len(images), "each says how it is read"
+
+
+def test_names_of_users_are_escaped(made):
+    text = (made / "index.html").read_text()
+    assert "<script" not in text and f"beware of {NASTY}" in Page(text).text
+    assert f"Set {NASTY}" in Page(text).text
+    for path in (made / "index.md", *(made / "cards").iterdir()):
+        text = path.read_text()
+        assert r"beware of a\|b\<script\>alert(1)\</script\>\`\*\_\[x\](y)\&amp;" in text
+        for table in re.findall(r"(?m)(?:^\|.*\|\n)+", text):
+            pipes = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
+            assert len(pipes) == 1, table
+    assert NASTY in Page((made / "index.html").read_text()).text
+    row = next(r for r in (made / "index.md").read_text().splitlines() if r.startswith(r"| a\|b"))
+    assert row.count("300 (100.00 %)") == 1
+
+
+def test_content_order_warnings_and_banner(made):
+    page = Page((made / "index.html").read_text())
+    assert page.text.index("not CIFAKE") < page.text.index("beware of")
+    assert page.text.index("only FAKE images") < page.text.index("validation accuracy, %")
+    assert "could not be used and were left out: 1" in page.text
+    assert page.cells("sha256")[0] == SHA and "Python" in page.text
+    assert page.cells("area under the ROC curve", 2) == ["–", "–"]  # noqa: RUF001
+    assert page.cells("recall of FAKE, %") == ["80.00 (60.87 to 91.14), n = 25"] * 2
+    text = (made / "index.md").read_text()
+    linked = re.findall(r"\]\(\.\./(plots/\S+\.png)\)", text)
+    assert len(linked) == len(FIGURES) + 2 * len(BACKBONE_FIGURES)
+
+
+def test_two_renders_have_the_same_bytes(made):
+    files = [path for path in made.rglob("*") if path.is_file()]
+    names = {"index.html", "index.md", "cards/inceptionv3.md", "cards/resnet50.md"}
+    assert {path.relative_to(made).as_posix() for path in files} == names
+    before = {path: path.read_bytes() for path in files}
+    report.main()
+    assert before == {path: path.read_bytes() for path in files}
+
+
+def test_card_says_what_a_card_must(made):
+    text = (made / "cards/resnet50.md").read_text()
+    for title in (
+        "Model details", "Intended use", "Out of scope", "Training data", "Evaluation data",
+        "Metrics", "Calibration", "Robustness", "Other sets of images", "Ethical considerations",
+        "Caveats and recommendations", "How to load it",
+    ):  # fmt: skip
+        assert f"\n## {title}\n" in text
+    assert SHA in text and "inceptionv3" not in text and "25,686,913" in text
+    assert "\n\n\n" not in text
+    compile(re.search(r"```python\n(.*?)```", text, re.S)[1], "card", "exec")
+
+
+def test_one_backbone_without_external_sets(tmp_path, monkeypatch):
+    monkeypatch.chdir(make_project(tmp_path, names=("resnet50",), sets=()))
+    report.main()
+    text = Page((tmp_path / "report/index.html").read_text()).text
+    assert "a paired test needs two backbones" in text and "no external set" in text
+    assert "None was configured" in (tmp_path / "report/cards/resnet50.md").read_text()
+    assert [path.name for path in (tmp_path / "report/cards").iterdir()] == ["resnet50.md"]
+
+
+def test_cifake_has_no_banner(copy):
+    composed_params(copy, "data=cifake", "model=paper")
+    report.main()
+    assert "not CIFAKE" not in (copy / "report/index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "message"),
+    [
+        ("metrics/data.json", None, r"^metrics/data\.json: cannot be read as JSON"),
+        ("metrics/data.json", b"{}", r"^metrics/data\.json: archive: field required"),
+        ("metrics/compare.json", b"[]", r"^metrics/compare\.json: the file: input should be"),
+        ("metrics/external.json", b"\xff", r"^metrics/external\.json: cannot be read as JSON"),
+        ("plots/data/spectra.png", None, r"^plots/data/spectra\.png: cannot be read"),
+        ("plots/compare/paper.png", b"\x89PNG", r"^plots/compare/paper\.png: not a whole PNG"),
+        ("data/results/resnet50/test/evaluation.json", b'{"val": 1}', r"evaluation\.json: val"),
+        ("data/results/resnet50/test/history.csv", b"epoch\n", r"history\.csv: not the table"),
+        ("data/results/resnet50/robustness/table.csv", None, r"table\.csv: not the table"),
+        ("data/results/resnet50/external/external.json", None, r"external\.json: cannot be read"),
+    ],
+)
+def test_what_is_missing_or_garbled_is_named(copy, path, content, message):
+    (copy / path).unlink()
+    if content is not None:
+        (copy / path).write_bytes(content)
+    with pytest.raises(ExpectedError, match=message) as raised:
+        report.main()
+    assert "run 'dvc repro'" in str(raised.value) and "\n" not in str(raised.value)
+    assert not (copy / "report/.partial.index.html").exists()
+
+
+def test_the_card_knows_networks_with_and_without_a_hidden_layer(tmp_path):
+    composed_params(tmp_path, "model=all", "train=quick_robust")
+    params = validate(yaml.safe_load((tmp_path / "params.yaml").read_text()))
+    words = {name: architecture(settings) for name, settings in params.model.items()}
+    assert words["resnet50"] == (
+        "resnet50 of keras.applications, without its top, global average pooling, "
+        "a dense layer of 1024 (ReLU), dropout 0.3, one sigmoid unit"
+    )
+    assert words["cnn32"] == (
+        "cnn32 of detector/networks/small.py, global average pooling, one sigmoid unit"
+    )
+    assert "flattening, a dense layer of 64" in words["bird_lotfi"]
+    assert changes(params.train.augmentation) == (
+        "horizontal flip, blur of 25% (sigma in pixels 0 to 1), noise of 25% (deviation 0 to 0.1), "
+        "JPEG of 25% (quality 30 to 100)"
+    )
