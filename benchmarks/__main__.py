@@ -68,8 +68,7 @@ def measured(part: str, options: argparse.Namespace) -> bool:
     result = options.out / f"{part}.json"
     result.unlink(missing_ok=True)
     say(f"{part}:")
-    module = "preparation" if part == "preprocess" else part
-    process = subprocess.run(child(module, *passed_on(options)), env=child_environment())
+    process = subprocess.run(child(part, *passed_on(options)), env=child_environment())
     return process.returncode == 0 and result.exists()
 
 

@@ -44,13 +44,15 @@ Run = dict[str, float]
 
 
 def measure(options: argparse.Namespace) -> Measured:
-    """Time the pairs, unless only growth is asked for, and the growth."""
+    """Time the pairs, unless only growth is asked for, and the growth, unless it is a trial."""
     if options.archive is None:
         raise ExpectedError("preprocess: --archive my.zip is needed")
     figures, rows = {}, []
     kinds = {"pairs": measure_pairs, "growth": measure_growth}
     if options.growth:
         del kinds["pairs"]
+    elif options.quick:
+        del kinds["growth"]
     for name, kind in kinds.items():
         with tempfile.TemporaryDirectory() as folder:
             figures[name], some = kind(options.archive.resolve(), options.repeats, Path(folder))

@@ -261,6 +261,6 @@ def test_the_card_knows_networks_with_and_without_a_hidden_layer(tmp_path):
     )
     assert "flattening, a dense layer of 64" in words["bird_lotfi"]
     assert changes(params.train.augmentation) == (
-        "horizontal flip, blur of 25% (sigma in pixels 0 to 1), noise of 25% (deviation 0 to 0.1), "
-        "JPEG of 25% (quality 30 to 100)"
+        "horizontal flip, blur of 50% (sigma in pixels 0 to 1), noise of 50% (deviation 0 to 0.1), "
+        "JPEG of 50% (quality 30 to 100)"
     )
