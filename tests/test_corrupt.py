@@ -20,23 +20,10 @@ from detector.data.corruptions import (
     load_corrupted,
 )
 from detector.errors import ExpectedError
-from tests.helpers import ROOT, composed_params, random_pixels
+from tests.helpers import ROOT, composed_params
+from tests.test_corruptions import settings, smooth_images
 
 FILES = ("images.npy", "labels.npy", "names.npy", "rows.npy", "levels.csv")
-
-
-def settings(**lists):
-    """Give the settings of a run without any level but those named."""
-    empty = {name: [] for name in ("jpeg", "blur", "noise", "rescale", "blur_then_jpeg")}
-    return SimpleNamespace(**{"max_images": None, **empty, **lists})
-
-
-def smooth_images(n=4, size=32):
-    """Give images that look like something: a blurred random field, each channel its own."""
-    raw = np.stack([random_pixels(i, size) for i in range(n)]).astype(float)
-    for axis in (1, 2):
-        raw = sum(np.roll(raw, shift, axis) for shift in range(-2, 3)) / 5
-    return np.clip((raw - 127) * 4 + 127, 0, 255).astype(np.uint8)
 
 
 def start(folder, *overrides, threads="2", hash_seed="0"):
