@@ -1,9 +1,12 @@
 """Keep the tests away from the account of who runs them: home, Kaggle key, caches."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.kaggle_server import SMALL, KaggleServer, Place, serve, use_kaggle
 
 OF_THE_USER = ("KAGGLE_", "KERAS_HOME", "DVC_", "XDG_")
 
@@ -21,3 +24,16 @@ def isolated(tmp_path_factory, monkeypatch, matplotlib_folder) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("MPLCONFIGDIR", str(matplotlib_folder))
+
+
+@pytest.fixture
+def kaggle() -> Iterator[KaggleServer]:
+    with serve(SMALL) as server:
+        yield server
+
+
+@pytest.fixture
+def place(tmp_path: Path, kaggle: KaggleServer) -> Place:
+    place = Place(tmp_path, kaggle.endpoint)
+    use_kaggle(place)
+    return place

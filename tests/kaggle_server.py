@@ -253,3 +253,10 @@ class Place:
         raw = self.zip.parent
         assert not raw.exists() or not list(raw.iterdir())
         return errors[0]
+
+
+SMALL = make_zip()
+
+
+def use_kaggle(place: Place, version: int = 3, **data: object) -> None:
+    place.set(source="kaggle", kaggle_dataset="owner/slug", kaggle_version=version, **data)

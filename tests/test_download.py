@@ -2,40 +2,25 @@
 
 import hashlib
 import json
-import os
-import resource
 import signal
-import subprocess
 import time
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.kaggle_server import DOWNLOAD, INTROSPECT, KaggleServer, Place, make_zip, serve
+from tests.kaggle_server import (
+    DOWNLOAD,
+    INTROSPECT,
+    SMALL,
+    KaggleServer,
+    Place,
+    make_zip,
+    use_kaggle,
+)
 
-SMALL = make_zip()
 LARGE = make_zip(padding=400_000)  # 3.2 MB: larger than every buffer between server and client
 COUNTS = {"train": {"REAL": 2, "FAKE": 2}, "test": {"REAL": 2, "FAKE": 2}}
 TOKEN = "KGAT_t0ken-for-tests"
-
-
-@pytest.fixture
-def kaggle() -> Iterator[KaggleServer]:
-    with serve(SMALL) as server:
-        yield server
-
-
-@pytest.fixture
-def place(tmp_path: Path, kaggle: KaggleServer) -> Place:
-    place = Place(tmp_path, kaggle.endpoint)
-    use_kaggle(place)
-    return place
-
-
-def use_kaggle(place: Place, version: int = 3, **data: object) -> None:
-    place.set(source="kaggle", kaggle_dataset="owner/slug", kaggle_version=version, **data)
 
 
 def partial(place: Place, version: int = 3) -> Path:
@@ -291,34 +276,3 @@ def test_a_wrong_archive_is_set_aside(
     use_kaggle(place)
     place.succeed()
     assert place.zip.read_bytes() == SMALL and not place.work.exists()
-
-
-def test_a_file_too_large_for_the_file_system(kaggle: KaggleServer, place: Place) -> None:
-    kaggle.payload = LARGE
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-
-    message = place.fail(preexec_fn=limit)
-    assert "cannot be written (File too large)" in message
-    assert_resumes(kaggle, place, partial(place).stat().st_size)
-
-
-@pytest.mark.parametrize("announced", [True, False])
-def test_a_full_disk(kaggle: KaggleServer, place: Place, announced: bool) -> None:
-    kaggle.payload, kaggle.announce_length = LARGE, announced
-    disk = place.cwd / ".work"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode != 0:
-        pytest.skip("a small disk can only be made where mount is allowed")
-    try:
-        message = place.fail()
-        words = "more, but only" if announced else "cannot be written (No space left on device)"
-        assert words in message and "free some space" in message
-        subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
-        kaggle.announce_length = True
-        place.succeed()  # .work is another disk than data/ here, so this is a copy
-        assert zipfile.ZipFile(place.zip).testzip() is None
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
