@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH
 
-.PHONY: repro test quicktest lint params bench requirements
+.PHONY: repro test quicktest soak lint params verify bench requirements
 
 repro: $(VENV)/installed  ## run the pipeline on the data and backbones of params.yaml
 	$(BIN)/dvc repro
@@ -19,7 +19,10 @@ test: $(VENV)/installed-test  ## the whole test suite
 	$(BIN)/python -m pytest
 
 quicktest: $(VENV)/installed-test  ## the tests that train nothing
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not soak"
+
+soak: $(VENV)/installed-test  ## the long tests of faults and fuzzing
+	$(BIN)/python -m pytest -m soak
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -27,6 +30,9 @@ lint: $(VENV)/installed-test
 
 params: $(VENV)/installed  ## compose conf/ into params.yaml, as `dvc exp run` does
 	$(BIN)/python -m conf.compose
+
+verify: $(VENV)/installed  ## run the pipeline twice in a clean clone, compare all bytes; 20 minutes
+	$(BIN)/python -m tools.verify
 
 # ARCHIVE=my.zip measures at full size, for two hours; without it a trial on the sample, for seconds.
 bench: $(VENV)/installed  ## measure speed and memory; see benchmarks/README.md

@@ -1,133 +1,161 @@
 """What each choice in cnn32 and its recipe is worth: accuracy after the same number of images.
 
-    python -m benchmarks.ablation --arrays data [--images 48000] [--seeds 1 2] [--only base no_flip]
+    python -m benchmarks.ablation --arrays data [--images 48000] [--seeds 1 2] [--only "GELU"]
 
 Each variation changes one thing of cnn32 (conf/model/cnn32.yaml) or of the recipe train=fast, and
-is trained from each seed. Prints a line of JSON for each: validation accuracy by seed, their mean,
-parameters, operations for an image, and seconds of training (compilation included), which say
-little where other work runs beside.
+is trained from each seed. Writes <out>/ablation.json and <out>/ablation.md (default folder
+benchmarks/results): accuracy on the whole validation set, parameters, operations for an image. No
+seconds, so that it may run beside other work.
 """
 
 import argparse
 import json
+import logging
 import statistics
-import tempfile
-import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import yaml
+import numpy as np
+from tabulate import tabulate
 
-from conf.compose import compose
+from benchmarks import machine
+from benchmarks.common import params, rounded, say
+from benchmarks.variations import VARIATIONS, Variation
 from detector.data.arrays import Split, load_split
 from detector.networks.runtime import start_keras
-from detector.params import validate
+from detector.params import Params
+from stages.common import replacing, run
 
-Network = Callable[[int], Any]
-
-
-def variant(
-    widths: tuple[int, ...] = (24, 48, 96),
-    activation: str = "relu",
-    kernel: int = 3,
-    extra: int = 0,
-) -> Network:
-    """Give a builder like detector.networks.small.cnn32, with other widths, activation or depth.
-
-    kernel: of the first layer. extra: convolutions added at the coarsest resolution.
-    """
-
-    def build(size: int) -> Any:
-        import keras
-
-        layers = keras.layers
-        images = keras.Input((size, size, 3))
-        x = images
-        for i, width in enumerate([*widths, *[widths[-1]] * extra]):
-            if 0 < i < len(widths):
-                x = layers.MaxPooling2D()(x)
-            side = 3 if i else kernel
-            x = layers.Conv2D(width, side, padding="same", use_bias=False)(x)
-            x = layers.Activation(activation)(layers.BatchNormalization()(x))
-        return keras.Model(images, x)
-
-    return build
+BASE = next(iter(VARIATIONS))
 
 
-# name: network or None, changes of the model's settings, changes of the recipe
-VARIATIONS: dict[str, tuple[Network | None, dict[str, Any], dict[str, Any]]] = {
-    "base": (None, {}, {}),
-    "narrower_16_32_64": (variant((16, 32, 64)), {}, {}),
-    "wider_32_64_128": (variant((32, 64, 128)), {}, {}),
-    "one_more_convolution": (variant(extra=1), {}, {}),
-    "four_resolutions": (variant((24, 48, 96, 192)), {}, {}),
-    "first_kernel_5": (variant(kernel=5), {}, {}),
-    "gelu": (variant(activation="gelu"), {}, {}),
-    "max_pooling_at_the_end": (None, {"pooling": "max"}, {}),
-    "hidden_layer_of_64": (None, {"dense_units": 64}, {}),
-    "rate_0.001": (None, {"learning_rate": 0.001}, {}),
-    "rate_0.01": (None, {"learning_rate": 0.01}, {}),
-    "batch_32": (None, {}, {"batch_size": 32}),
-    "batch_128": (None, {"learning_rate": 0.006}, {"batch_size": 128}),
-    "constant_rate_0.001": (None, {"learning_rate": 0.001}, {"schedule": "constant"}),
-    "cosine": (None, {}, {"schedule": "cosine"}),
-    "nesterov_rate_0.1": (None, {"learning_rate": 0.1}, {"optimizer": "sgd"}),
-    "adamw": (None, {}, {"optimizer": "adamw"}),
-    "no_flip": (None, {}, {"augmentation": {"horizontal_flip": False}}),
-}
-
-
-def run(name: str, params: Any, splits: dict[str, Split], images: int, seed: int) -> dict[str, Any]:
-    """Train one variation from one seed and judge it on the whole validation set."""
+def trained(
+    variation: Variation, settings: Params, splits: dict[str, Split], images: int, seed: int
+) -> dict[str, Any]:
+    """Train cnn32 with one variation from one seed. Returns accuracy, parameters, operations."""
     start_keras(seed)
     import keras
 
     from detector.networks import model as networks
+    from detector.networks import training
     from detector.networks.cost import size
-    from detector.networks.training import train
 
-    network, of_model, of_recipe = VARIATIONS[name]
-    settings = params.model["cnn32"].model_copy(update=of_model)
-    augmentation = params.train.augmentation.model_copy(update=of_recipe.get("augmentation", {}))
-    recipe = params.train.model_copy(update=of_recipe | {"augmentation": augmentation, "epochs": 1})
-    recipe = recipe.model_copy(update={"steps_per_epoch": images // recipe.batch_size})
+    chosen = settings.model["cnn32"].model_copy(update=variation.model)
+    changes = dict(variation.recipe)
+    augmentation = settings.train.augmentation.model_copy(update=changes.pop("augmentation", {}))
+    recipe = settings.train.model_copy(update={**changes, "augmentation": augmentation})
+    steps = max(1, images // recipe.batch_size)
+    recipe = recipe.model_copy(update={"epochs": 1, "steps_per_epoch": steps})
     keras.utils.clear_session()
-    with mock.patch.object(networks.small, "cnn32", network or networks.small.cnn32):
-        model = networks.build_model(settings, 32, augmentation, seed)
-    start = time.perf_counter()
-    rate = settings.learning_rate
-    history = train(model, splits["train"], splits["val"], recipe, rate, seed, [], verbose=0)
-    spent = time.perf_counter() - start
-    return {"accuracy": history["val_accuracy"][-1], "seconds": spent, **size(model)}
+    train, val = splits["train"], splits["val"]
+    with ExitStack() as patches:
+        if variation.network:
+            patches.enter_context(mock.patch.object(networks.small, "cnn32", variation.network))
+        model = networks.build_model(chosen, train.images.shape[1], augmentation, seed)
+        callbacks = _change_training(variation, model, training, patches)
+        rate = chosen.learning_rate
+        training.train(model, train, val, recipe, rate, seed, callbacks, verbose=0)
+    return {"accuracy": accuracy(model, val, variation.flip_at_test), **size(model)}
+
+
+def _change_training(
+    variation: Variation, model: Any, training: Any, patches: ExitStack
+) -> list[Any]:
+    """Put label smoothing and averaging into `training.train`. Returns callbacks for it."""
+    import keras
+
+    compile_model, make = model.compile, training.make_optimizer
+
+    def compile_smoothed(optimizer: Any, loss: str, **others: Any) -> None:
+        smoothed = keras.losses.BinaryCrossentropy(label_smoothing=variation.label_smoothing)
+        compile_model(optimizer, loss=smoothed, **others)
+
+    def make_averaging(*arguments: Any) -> Any:
+        optimizer = make(*arguments)
+        optimizer.use_ema, optimizer.ema_momentum = True, variation.average
+        return optimizer
+
+    if variation.label_smoothing:
+        patches.enter_context(mock.patch.object(model, "compile", compile_smoothed))
+    if variation.average:
+        patches.enter_context(mock.patch.object(training, "make_optimizer", make_averaging))
+    return []  # at the end of fit Keras puts the averages into the weights
+
+
+def accuracy(model: Any, split: Split, flip: bool) -> float:
+    """Give the share of the images called by their label, 0 to 1.
+
+    flip: by the mean probability of the image and its mirror image.
+    """
+    real = model.predict(split.images, batch_size=500, verbose=0)[:, 0]
+    if flip:
+        mirrored = np.ascontiguousarray(split.images[:, :, ::-1])
+        real = (real + model.predict(mirrored, batch_size=500, verbose=0)[:, 0]) / 2
+    return float(((real > 0.5) == split.labels).mean())
+
+
+def table(found: dict[str, dict[str, Any]], images: int, n: int) -> str:
+    """Give the table in Markdown: differences are of means, over the same seeds."""
+    base = found[BASE]["mean"] if BASE in found else None
+    rows = [
+        [
+            name,
+            f"{100 * each['mean']:.2f}",
+            "" if base is None or name == BASE else f"{100 * (each['mean'] - base):+.2f}",
+            " ".join(f"{100 * value:.2f}" for value in each["accuracies"]),
+            f"{each['parameters']:,}",
+            f"{each['flops_per_image'] / 1e6:.1f}",
+        ]
+        for name, each in found.items()
+    ]
+    heads = ["variation", "accuracy, %", "difference", "by seed", "parameters", "MFLOP an image"]
+    made = tabulate(rows, heads, tablefmt="github", disable_numparse=True,
+                    colalign=("left", "right", "right", "right", "right", "right"))  # fmt: skip
+    return (
+        f"{made}\n\nAfter training on {images:,} presentations; n = {n:,} validation images. The "
+        "standard error of an accuracy of 95 % by chance of the images alone is "
+        f"{100 * (0.95 * 0.05 / n) ** 0.5:.2f} points.\n"
+    )
 
 
 def main() -> None:
-    """Run the variations and print a line for each."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--arrays", required=True, help="folder with train/ and val/ of preprocess")
+    """Run the variations and write the result after each."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--arrays", required=True, type=Path, help="folder with train/ and val/")
     parser.add_argument("--images", type=int, default=48_000, help="presentations in training")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="+", choices=VARIATIONS, default=list(VARIATIONS))
-    arguments = parser.parse_args()
-    splits = {name: load_split(Path(arguments.arrays, name)) for name in ("train", "val")}
-    with tempfile.TemporaryDirectory() as folder:
-        compose(Path(folder, "params.yaml"), ["model=cnn32", "train=fast"])
-        params = validate(yaml.safe_load(Path(folder, "params.yaml").read_text()))
-    for name in arguments.only:
-        runs = [run(name, params, splits, arguments.images, seed) for seed in arguments.seeds]
-        accuracies = [round(each["accuracy"], 4) for each in runs]
-        line = {
-            "variation": name,
-            "mean": round(statistics.mean(accuracies), 4),
-            "accuracies": accuracies,
-            "seconds": [round(each["seconds"], 1) for each in runs],
-            "parameters": runs[0]["parameters"],
-            "flops_per_image": runs[0]["flops_per_image"],
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder")
+    options = parser.parse_args()
+    # A new network for each run is no retracing to be warned of.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    splits = {name: load_split(options.arrays / name) for name in ("train", "val")}
+    settings = params("model=cnn32", "train=fast")
+    found: dict[str, dict[str, Any]] = {}
+    for name in options.only:
+        runs = [
+            trained(VARIATIONS[name], settings, splits, options.images, seed)
+            for seed in options.seeds
+        ]
+        accuracies = [each.pop("accuracy") for each in runs]
+        found[name] = {"mean": statistics.mean(accuracies), "accuracies": accuracies, **runs[0]}
+        say(f"{name}: {100 * found[name]['mean']:.2f} %")
+        result = {
+            "images": options.images,
+            "seeds": options.seeds,
+            "validation_images": len(splits["val"]),
+            "variations": found,
+            "machine": machine.describe(),
         }
-        print(json.dumps(line), flush=True)
+        with replacing(options.out / "ablation.json") as path:
+            path.write_text(json.dumps(rounded(result), indent=2) + "\n", encoding="utf-8")
+        with replacing(options.out / "ablation.md") as path:
+            path.write_text(table(found, options.images, len(splits["val"])), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.common import Measured, median, params_of, row, run_part, say
 from detector.data.arrays import Split, load_split
 from detector.networks.runtime import start_keras
+from detector.networks.whitening import fit_first_layer
 
 BIRD_EPOCHS = 5
 FIFTH = 0.2  # of bird_lotfi's time for its epochs
@@ -68,6 +69,7 @@ def all_runs(train: Split, val: Split, seed: int, options: argparse.Namespace) -
     cnn32 = params_of("cnn32", options)
     for budget, name, steps in zip(budgets, BUDGETS, lengths, strict=True):
         model = compiled(cnn32, size, seed, steps)
+        fit_first_layer(model, train.images)
         contestant = Contestant(model, train, cnn32.train.batch_size, seed)
         run = one_run(f"cnn32 in {name}", contestant, steps, math.inf, val, seed, options)
         runs.append(run | {"budget": budget})

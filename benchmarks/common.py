@@ -20,7 +20,9 @@ from detector.params import Params, validate
 from stages.common import replacing, run
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("step", "preprocess", "accuracy", "input_path", "growth", "throughput")
+PARTS = (
+    "step", "preprocess", "accuracy", "input_path", "execution", "growth", "throughput",
+)  # fmt: skip
 Measured = tuple[dict[str, Any], list[dict[str, Any]]]  # figures, rows of the table
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,13 +19,27 @@ PARAMS_FILE = Path("params.yaml")
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage; an ExpectedError becomes one line on stderr and exit code 1."""
+    """Run a stage; an ExpectedError becomes one line on stderr and exit code 1.
+
+    SIGINT and SIGTERM end it with 130 and 143, as a shell counts them, once `replacing` has taken
+    away what is half-written.
+    """
+    signal.signal(signal.SIGTERM, _end)
     try:
         main()
     except ExpectedError as error:
         sys.exit(f"error: {error}")
+    except MemoryError:
+        sys.exit(
+            "error: the memory of this machine is used up; end other programs, or lower "
+            "train.batch_size and evaluate.batch_size"
+        )
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end(number: int, frame: Any) -> None:
+    sys.exit(128 + number)
 
 
 def read_params() -> Any:

@@ -17,7 +17,7 @@ from tests.helpers import ROOT, composed_params
 
 def run_in_python(code):
     return subprocess.run(
-        [sys.executable, "-c", f"from stages.common import run, ExpectedError\n{code}"],
+        [sys.executable, "-c", f"from stages.common import ExpectedError, replacing, run\n{code}"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -36,6 +36,27 @@ def test_a_keyboard_interrupt_is_quiet():
     with pytest.raises(SystemExit) as caught:
         common.run(lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     assert caught.value.code == 130
+
+
+def test_a_terminated_stage_leaves_nothing_half_written(tmp_path):
+    code = (
+        "import os, signal\n"
+        "def main():\n"
+        f"    with replacing({str(tmp_path / 'out')!r}) as path:\n"
+        "        path.write_text('half')\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        path.write_text('whole')\n"
+        "run(main)"
+    )
+    done = run_in_python(code)
+    assert done.returncode == 143 and done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_memory_left_is_one_sentence():
+    done = run_in_python("run(lambda: bytearray(1 << 60))")
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: the memory of this machine is used up; ")
 
 
 def test_a_stage_that_works():

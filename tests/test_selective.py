@@ -68,22 +68,47 @@ def test_no_threshold_is_better_balanced(digits, seed):
 
 def test_balanced_by_hand():
     labels = np.array([0, 0, 0, 1, 1])
-    assert choose_threshold(labels, np.array([0.1, 0.2, 0.4, 0.8, 0.9]), "balanced") == (
-        pytest.approx(0.6)
+    # odds of 1:4 and 4:1 have even odds in the middle, those of 1:9 and 4:1 have 2:3
+    assert choose_threshold(labels, np.array([0.1, 0.1, 0.2, 0.8, 0.9]), "balanced") == (
+        pytest.approx(0.5)
+    )
+    assert choose_threshold(labels, np.array([0.1, 0.1, 0.1, 0.8, 0.9]), "balanced") == (
+        pytest.approx(0.4)
     )
     # two REAL weigh as much as three FAKE: better let two FAKE pass than lose a REAL
-    probabilities = np.array([0.1, 0.5, 0.6, 0.3, 0.9])
-    assert choose_threshold(labels, probabilities, "balanced") == pytest.approx(0.75)
+    probabilities = np.array([0.1, 0.7, 0.8, 0.3, 0.9])
+    # odds of 4:1 and 9:1, in the middle 6:1
+    assert choose_threshold(labels, probabilities, "balanced") == pytest.approx(6 / 7)
 
 
 def test_equally_good_gaps():
     labels = np.array([0, 1, 0, 1])
-    # cuts 0.1|0.3 and 0.4|0.9 are both at 3/4: the wider one
-    wider = choose_threshold(labels, np.array([0.1, 0.3, 0.4, 0.9]), "balanced")
-    assert wider == pytest.approx(0.65)
-    # exact in binary and equally wide: the lower one
-    lower = choose_threshold(labels, np.array([0.125, 0.375, 0.5, 0.75]), "balanced")
-    assert lower == 0.25
+    # cuts 0.1|0.3 and 0.4|0.8 are both at 3/4; the second is wider in probability and in odds
+    wider = choose_threshold(labels, np.array([0.1, 0.3, 0.4, 0.8]), "balanced")
+    assert wider == pytest.approx(expit((logit(0.4) + logit(0.8)) / 2))
+    # 0.01|0.3 is wider in odds, 33 times, than 0.4|0.8, 6 times
+    assert choose_threshold(labels, np.array([0.01, 0.3, 0.4, 0.8]), "balanced") == (
+        pytest.approx(expit((logit(0.01) + logit(0.3)) / 2))
+    )
+    # equally wide, log(3): the lower one
+    lower = choose_threshold(labels, np.array([0.25, 0.5, 0.5, 0.75]), "balanced")
+    assert lower == pytest.approx(expit(logit(0.25) / 2))
+
+
+@pytest.mark.parametrize("temperature", [0.2, 0.7, 3.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_temperature_moves_no_image_over_the_threshold(temperature, seed):
+    labels, probabilities = made_up(40, seed, dtype=np.float64)
+    calm = expit(logit(probabilities) / temperature)
+    plain = choose_threshold(labels, probabilities, "balanced")
+    moved = choose_threshold(labels, calm, "balanced")
+    assert logit(moved) == pytest.approx(logit(plain) / temperature)
+
+
+def test_probabilities_beyond_the_range_of_logits_are_still_told_apart():
+    probabilities = np.array([1e-12, 1e-9])
+    found = choose_threshold(np.array([0, 1]), probabilities, "balanced")
+    assert (probabilities >= found).tolist() == [False, True]
 
 
 def test_neighbouring_floats_are_still_told_apart():

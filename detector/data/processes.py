@@ -44,6 +44,7 @@ def map_in_processes(
 
 def _start(prepare: Callable[[], None]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends its processes
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the parent's handler would only end the task
     threading.Thread(target=_end_with_parent, daemon=True).start()
     prepare()
 

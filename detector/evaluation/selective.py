@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from detector.data.layout import CLASSES
 from detector.evaluation.calibration import checked, logit
@@ -42,8 +43,9 @@ def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, goal: str | 
 
     - "0.5" is 0.5, whatever the images.
     - "balanced" has the highest balanced accuracy, (recall of REAL + recall of FAKE) / 2: the
-      middle of the gap between two neighbouring probabilities. Of equally good gaps the widest is
-      taken, and of equally wide ones the lowest. 0.5 if no gap beats calling all images the same.
+      middle of the gap between two neighbouring probabilities, in logits, as the band of UNSURE is
+      measured, so that the choice is the same at any temperature. Of equally good gaps the widest
+      is taken, of equally wide ones the lowest. 0.5 if no gap beats calling all images the same.
     - "fpr=X" is the largest at which the share of the REAL images called FAKE is at most X. It is
       therefore one of their probabilities, the one of rank floor(X * n) from below, from 0.
 
@@ -74,11 +76,13 @@ def _balanced_threshold(is_real: np.ndarray, probabilities: np.ndarray) -> float
     if not len(worth) or worth.max() <= real.sum() * fake.sum():
         return 0.5
     best = np.flatnonzero(worth == worth.max())
-    gaps = scores[best + 1].astype(np.float64) - scores[best]
-    low, high = scores[best[gaps.argmax()] :][:2]
-    middle = low + (high - low) / 2
-    # Between neighbouring floats there is no middle, and `low` itself would be called REAL.
-    return float(middle if middle > low else high)
+    logits = logit(scores)
+    cut = best[(logits[best + 1] - logits[best]).argmax()]
+    low, high = scores[cut : cut + 2]
+    middle = scores.dtype.type(expit(logits[cut : cut + 2].mean()))
+    # No middle parts neighbouring floats, or two beyond the range of logits; `low` itself would be
+    # called REAL.
+    return float(middle if low < middle <= high else high)
 
 
 def _distance(probabilities: np.ndarray, threshold: float) -> np.ndarray:

@@ -27,6 +27,10 @@ class TrainingBatches(keras.utils.PyDataset):
             lambda turn: np.random.default_rng([seed, turn]).permutation(len(split))
         )
 
+    def start_at(self, epoch: int) -> None:
+        """Go on with the batches of this epoch, counted from 0."""
+        self._epoch = epoch
+
     def __len__(self) -> int:
         return self._steps
 

@@ -33,12 +33,13 @@ class EpochClock(keras.callbacks.Callback):
         """clock: gives seconds."""
         super().__init__()
         self.epochs: list[EpochTime] = []
+        self.earlier: list[EpochTime] = []  # of a run that this one goes on with
         self._clock = clock
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Called by Keras."""
-        self.epochs = []
-        self._start = self._clock()
+        self.epochs = list(self.earlier)
+        self._start = self._clock() - (self.earlier[-1].ended if self.earlier else 0.0)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Called by Keras."""

@@ -6,6 +6,8 @@ probability of them is that of every backbone (detector/networks/model.py).
 
 import keras
 
+from detector.networks.whitening import LAYER, SIDE
+
 layers = keras.layers
 
 
@@ -24,18 +26,29 @@ def bird_lotfi(size: int) -> keras.Model:
     return keras.Model(images, x, name="bird_lotfi")
 
 
-def cnn32(size: int, widths: tuple[int, int, int] = (24, 48, 96)) -> keras.Model:
+def cnn32(size: int, widths: tuple[int, int, int] = (32, 64, 128)) -> keras.Model:
     """Build our own network: three convolutions at full, half and quarter resolution.
 
     Traces of up-sampling are small patterns that repeat: few layers see them, but at full
-    resolution, so the first layer does not stride. See the ablation in the README.
+    resolution, so the first layer does not stride. It is not trained: its filters whiten the
+    patches of the training images (detector/networks/whitening.py), zeros until then. What each
+    choice is worth stands in benchmarks/results/ablation.md.
     """
     images = keras.Input((size, size, 3))
     x = images
     for i, width in enumerate(widths, start=1):
-        x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"conv{i}")(x)
+        x = _convolution(width, i)(x)
         x = layers.BatchNormalization(name=f"bn{i}")(x)
         x = layers.ReLU(name=f"relu{i}")(x)
         if i < len(widths):
             x = layers.MaxPooling2D(name=f"pool{i}")(x)
     return keras.Model(images, x, name="cnn32")
+
+
+def _convolution(width: int, number: int) -> keras.layers.Layer:
+    if number == 1:
+        return layers.Conv2D(
+            width, SIDE, padding="same", use_bias=False, kernel_initializer="zeros",
+            trainable=False, name=LAYER,
+        )  # fmt: skip
+    return layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"conv{number}")

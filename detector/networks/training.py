@@ -6,7 +6,9 @@ import keras
 
 from detector.data.arrays import Split
 from detector.networks.batches import OrderedBatches, TrainingBatches
+from detector.networks.checkpoint import Checkpoint
 from detector.networks.runtime import has_gpu
+from detector.networks.whitening import fit_first_layer
 from detector.settings import TrainParams
 
 
@@ -85,12 +87,15 @@ def train(
     seed: int,
     callbacks: list[keras.callbacks.Callback],
     verbose: int = 2,
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, list[float]]:
     """Train `model` in place with binary cross-entropy.
 
-    callbacks see accuracy, loss, val_accuracy, val_loss and learning_rate after each epoch.
-    Returns these, a list each with a value an epoch.
+    callbacks see accuracy, loss, val_accuracy, val_loss and learning_rate after each epoch; after
+    them the checkpoint is written, from which an interrupted training goes on. Returns these
+    values, a list each with a value an epoch.
     """
+    fit_first_layer(model, train_split.images)
     batches = TrainingBatches(train_split, recipe.batch_size, recipe.steps_per_epoch, seed)
     model.compile(
         make_optimizer(recipe, learning_rate, recipe.epochs * len(batches)),
@@ -99,12 +104,15 @@ def train(
         jit_compile=use_xla(recipe),
         steps_per_execution=recipe.steps_per_execution,
     )
+    done = checkpoint.restore(model) if checkpoint else 0
+    batches.start_at(done)
     history = model.fit(
         batches,
         epochs=recipe.epochs,
+        initial_epoch=done,
         shuffle=False,  # TrainingBatches has an order of its own
         validation_data=OrderedBatches(val_split, 256),
-        callbacks=[LogLearningRate(), *callbacks],
+        callbacks=[LogLearningRate(), *callbacks, *([checkpoint] if checkpoint else [])],
         verbose=verbose,
     )
-    return history.history
+    return checkpoint.history if checkpoint else history.history

@@ -1,0 +1,153 @@
+"""Go on with a training that was killed, from its last finished epoch, to the same bytes.
+
+A checkpoint is one .npz of arrays, never a pickle: every variable of the network and of its
+optimizer, which holds the states of the random layers and the number of steps too, and the history
+so far. The order of the images needs no state: it follows from the seed and the number of the
+batch. What a checkpoint belongs to is in its name, see `fingerprint`.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import keras
+import numpy as np
+
+from detector.errors import ExpectedError
+from detector.networks.clock import EpochClock, EpochTime
+
+ROOT = Path(__file__).resolve().parents[2]
+History = dict[str, list[float]]
+
+
+def fingerprint(settings: Any, folders: Iterable[str | os.PathLike[str]]) -> str:
+    """Give 16 hexadecimal digits that change with whatever the weights would change with.
+
+    That is the settings (anything that JSON or str can write), every file in the folders of data,
+    the source of every module of this repository that is imported by now, and the versions of
+    Keras, its backend and NumPy.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    backend = keras.backend.backend()
+    version = getattr(sys.modules.get(backend), "__version__", "")
+    digest.update(f"{keras.__version__} {backend} {version} {np.__version__}".encode())
+    loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    sources = {Path(file).resolve() for file in loaded if file}
+    own = (ROOT / "detector", ROOT / "stages")
+    files = sorted(f for f in sources if any(f.is_relative_to(folder) for folder in own))
+    for folder in folders:
+        files += sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keep what is needed to go on, after every epoch. Give it as the last callback of a `fit`."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        clock: EpochClock | None = None,
+        told: Iterable[keras.callbacks.Callback] = (),
+    ) -> None:
+        """path: of the .npz. clock: whose times of the epochs are kept as well.
+
+        told: callbacks that must hear of the epochs done before, such as loggers.
+        """
+        super().__init__()
+        self.path, self.clock, self.told = Path(path), clock, list(told)
+        self.history: History = {}
+
+    def restore(self, model: keras.Model) -> int:
+        """Bring a compiled network, its optimizer and the history to where the file left them.
+
+        Returns how many epochs are done. 0 without a file, or with one that cannot be used: then
+        nothing is changed. Says on stderr what it found.
+        """
+        if not self.path.exists():
+            return 0
+        model.optimizer.build(model.trainable_variables)
+        variables = _variables(model)
+        try:
+            arrays, state = _read(self.path, variables)
+            history = {str(key): list(map(float, of)) for key, of in state["history"].items()}
+            (done,) = {len(values) for values in history.values()}
+            times = [EpochTime(*each) for each in state["times"]]
+        except (OSError, ValueError, LookupError, TypeError, EOFError, BadZipFile) as error:
+            words = " ".join(str(error).split()) or type(error).__name__
+            _say(f"{self.path}: damaged ({words}); left out, training starts anew")
+            return 0
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+        self.history = history
+        if self.clock:
+            self.clock.earlier = times
+        for epoch in range(done):
+            for callback in self.told:
+                callback.on_epoch_end(epoch, {key: of[epoch] for key, of in history.items()})
+        _say(f"{self.path}: training goes on after epoch {done}")
+        return done
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Called by Keras: write the file, complete or not at all."""
+        for key, value in (logs or {}).items():
+            self.history.setdefault(key, []).append(float(value))
+        times = self.clock.epochs if self.clock else []
+        state = {
+            "history": self.history,
+            "times": [[time.training, time.ended, time.steps] for time in times],
+        }
+        arrays = {
+            f"{i:05}": keras.ops.convert_to_numpy(variable)
+            for i, variable in enumerate(_variables(self.model))
+        }
+        arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+        partial = self.path.with_name(f".partial.{self.path.name}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                np.savez(file, **arrays)
+            os.replace(partial, self.path)
+        except OSError as error:
+            raise ExpectedError(
+                f"{self.path}: cannot be written ({error.strerror or error}); free some space or "
+                "mend the permissions and run again"
+            ) from error
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def tell_of_others(path: str | os.PathLike[str]) -> None:
+    """Say which checkpoints beside `path` cannot be gone on with."""
+    path = Path(path)
+    for other in sorted(path.parent.glob("*.npz")):
+        if other != path:
+            _say(f"{other}: left out, it is of other params, data, code or versions")
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _read(path: Path, variables: list[Any]) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Give an array for each variable, of its shape and dtype, and the rest. NumPy checks CRCs."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = [file[f"{i:05}"] for i in range(len(variables))]
+        state = json.loads(file["state"].tobytes())
+    wanted = [(tuple(v.shape), keras.backend.standardize_dtype(v.dtype)) for v in variables]
+    if [(array.shape, str(array.dtype)) for array in arrays] != wanted:
+        raise ValueError("its arrays are of another network")
+    return arrays, state
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
