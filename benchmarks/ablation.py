@@ -5,7 +5,8 @@
 Each variation changes one thing of cnn32 (conf/model/cnn32.yaml) or of the recipe train=fast, and
 is trained from each seed. Writes <out>/ablation.json and <out>/ablation.md (default folder
 benchmarks/results): accuracy on the whole validation set, parameters, operations for an image. No
-seconds, so that it may run beside other work.
+seconds, so that it may run beside other work. What these files hold of the same number of images
+and the same seeds stays: with --only, a part can be measured later.
 """
 
 import argparse
@@ -120,6 +121,14 @@ def table(found: dict[str, dict[str, Any]], images: int, n: int) -> str:
     )
 
 
+def earlier(path: Path, head: dict[str, Any]) -> dict[str, Any]:
+    """Give the variations that a file has of the same images and seeds; none without a file."""
+    if not path.exists():
+        return {}
+    result = json.loads(path.read_text(encoding="utf-8"))
+    return result["variations"] if {key: result[key] for key in head} == head else {}
+
+
 def main() -> None:
     """Run the variations and write the result after each."""
     parser = argparse.ArgumentParser(
@@ -135,7 +144,12 @@ def main() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     splits = {name: load_split(options.arrays / name) for name in ("train", "val")}
     settings = params("model=cnn32", "train=fast")
-    found: dict[str, dict[str, Any]] = {}
+    head = {
+        "images": options.images,
+        "seeds": options.seeds,
+        "validation_images": len(splits["val"]),
+    }
+    found = earlier(options.out / "ablation.json", head)
     for name in options.only:
         runs = [
             trained(VARIATIONS[name], settings, splits, options.images, seed)
@@ -144,17 +158,12 @@ def main() -> None:
         accuracies = [each.pop("accuracy") for each in runs]
         found[name] = {"mean": statistics.mean(accuracies), "accuracies": accuracies, **runs[0]}
         say(f"{name}: {100 * found[name]['mean']:.2f} %")
-        result = {
-            "images": options.images,
-            "seeds": options.seeds,
-            "validation_images": len(splits["val"]),
-            "variations": found,
-            "machine": machine.describe(),
-        }
+        ordered = {key: found[key] for key in VARIATIONS if key in found}
+        result = {**head, "variations": ordered, "machine": machine.describe()}
         with replacing(options.out / "ablation.json") as path:
             path.write_text(json.dumps(rounded(result), indent=2) + "\n", encoding="utf-8")
         with replacing(options.out / "ablation.md") as path:
-            path.write_text(table(found, options.images, len(splits["val"])), encoding="utf-8")
+            path.write_text(table(ordered, options.images, len(splits["val"])), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -94,12 +94,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(partial, path)
     except OSError as error:
         raise ExpectedError(
-            f"{path}: cannot be written ({error.strerror or error}); "
+            f"{_named(error, path)}: cannot be written ({error.strerror or error}); "
             "free some space or mend the permissions and run again"
         ) from error
     finally:
         with suppress(OSError):  # what is left must not hide why
             _remove(partial)
+
+
+def _named(error: OSError, path: Path) -> Path:
+    """Give what the error names, which may be another out written in the block; else `path`."""
+    if not isinstance(error.filename, str):
+        return path
+    return Path(*(part.removeprefix(".partial.") for part in Path(error.filename).parts))
 
 
 def _remove(path: Path) -> None:

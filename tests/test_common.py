@@ -133,6 +133,18 @@ def test_a_full_disk(tmp_path):
     assert names(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "old"
 
 
+def test_of_several_outs_the_one_that_fails_is_named(tmp_path):
+    with (
+        pytest.raises(ExpectedError, match=r"curves/a\.tsv: cannot be written \(File exists\)"),
+        replacing(tmp_path / "curves") as curves,
+        replacing(tmp_path / "table.csv") as table,
+    ):
+        table.touch()
+        curves.mkdir()
+        (curves / "a.tsv").mkdir()
+        (curves / "a.tsv").mkdir()
+
+
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ExpectedError, match="cannot be written"), replacing(tmp_path / "file/a"):

@@ -120,3 +120,20 @@ def test_another_file_is_refused(tmp_path, text):
     (tmp_path / "decision.json").write_text(text)
     with pytest.raises(ExpectedError, match=r"decision\.json: not a decision"):
         read_decision(tmp_path / "decision.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("temperature", "x"), ("temperature", 0), ("temperature", float("nan")),
+        ("temperature", None), ("threshold", 1.5), ("threshold", float("nan")),
+        ("unsure_band", -1), ("unsure_band", float("inf")), ("unsure_band", [1]),
+    ],
+)  # fmt: skip
+def test_values_that_no_decision_has_are_refused(tmp_path, key, value):
+    path = tmp_path / "decision.json"
+    decided().write(path)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, key: value}))
+    with pytest.raises(ExpectedError, match=rf"decision\.json: not a decision .*\({key} is "):
+        read_decision(path)

@@ -53,6 +53,7 @@ def verify(clone):
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_sound_repository(repository):
     done = verify(repository)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -66,6 +67,7 @@ def test_a_sound_repository(repository):
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_stage_that_hangs_on_the_hash_seed_and_metrics_that_are_not_ours(repository):
     stage = repository.path("stages/compare.py")
     stage.write_text(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -9,6 +10,13 @@ import numpy as np
 from detector.errors import ExpectedError
 from detector.evaluation.calibration import apply_temperature, fit_temperature
 from detector.evaluation.selective import choose_threshold, unsure_band, verdicts
+
+LARGEST = sys.float_info.max
+RANGES = {
+    "temperature": (sys.float_info.min, LARGEST),
+    "threshold": (0, 1),
+    "unsure_band": (0, LARGEST),
+}
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,20 @@ def read_decision(path: str | os.PathLike[str]) -> Decision:
     """Give the decision saved with a model. Raises ExpectedError for any other file."""
     try:
         with open(path, encoding="utf-8") as file:
-            return Decision(**json.load(file))
+            decision = Decision(**json.load(file))
+        _check(decision)
+        return decision
     except (OSError, ValueError, TypeError) as error:
         raise ExpectedError(
             f"{path}: not a decision of the evaluate stage ({error}); 'dvc repro' makes it anew"
         ) from error
+
+
+def _check(decision: Decision) -> None:
+    """Raise ValueError for values that `decide` never gives."""
+    for name, (low, high) in RANGES.items():
+        value = getattr(decision, name)
+        if name == "unsure_band" and value is None:
+            continue
+        if not isinstance(value, int | float) or not low <= value <= high:
+            raise ValueError(f"{name} is {value}, no number from {low} to {high}")

@@ -202,7 +202,7 @@ def load_trained(path: str, settings: ModelParams, image_size: int) -> keras.Mod
             # Keras only warns of layers that the file has no weights for, and leaves them random.
             warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
-    except (OSError, ValueError, KeyError, UserWarning) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, UserWarning) as error:
         raise ExpectedError(
             f"{path}: not the weights of {settings.backbone} with these settings "
             f"({_first_line(error)}); 'dvc checkout' or 'dvc repro' brings them back"
