@@ -9,6 +9,9 @@ from detector.data.arrays import Split, load_split
 from detector.networks.runtime import start_keras
 
 SMALL, LARGE = 1.05, 1.01  # bars of cnn32 and of the backbones of keras.applications
+# Pairs for each of --repeats, in as many seconds: what disturbs the machine for longer than a short
+# stretch then falls on both ways alike.
+PAIRS = 6
 
 
 def measure(options: argparse.Namespace) -> Measured:
@@ -28,7 +31,10 @@ def measure(options: argparse.Namespace) -> Measured:
 
 
 def paired(name: str, split: Split, options: argparse.Namespace) -> dict[str, Any]:
-    """Time both ways in turn; which one comes first changes from pair to pair."""
+    """Time both ways in turn; which one comes first changes from pair to pair.
+
+    There are PAIRS of them for each of --repeats.
+    """
     params = params_of(name, options)
     start_keras(params.seed, params.train.deterministic, params.train.precision)
     from benchmarks.stretches import Resident, compiled, delivered, fit_seconds, steps_for
@@ -37,16 +43,16 @@ def paired(name: str, split: Split, options: argparse.Namespace) -> dict[str, An
     model = compiled(params, split.images.shape[1], params.seed)
     fit_seconds(model, split, batch_size, 3)
     resident = Resident(model, split, batch_size)
-    steps = steps_for(options.seconds, resident.seconds(5))
+    steps = steps_for(options.seconds / PAIRS, resident.seconds(5))
     with_input, without = [], []
-    for turn in range(options.repeats):
+    for turn in range(PAIRS * options.repeats):
         ways = [
             (with_input, lambda: fit_seconds(model, split, batch_size, steps)),
             (without, lambda: resident.seconds(steps)),
         ]
         for times, way in ways if turn % 2 else reversed(ways):
             times.append(way())
-        say(f"step: {name}, pair {turn + 1}: {with_input[-1] / without[-1]:.4f}")
+    say(f"step: {name}: {pairs(with_input, without)['median_ratio']:.4f}")
     rates = [delivered(split, batch_size, options.seconds / 5) for _ in range(options.repeats)]
     rate = statistics.median(rates)
     return {
