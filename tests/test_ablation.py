@@ -47,6 +47,7 @@ def splits():
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["label smoothing 0.1", "average of the weights, 0.99"])
 def test_changes_of_the_training_are_made_and_undone(splits, name, monkeypatch):
     seen = {}

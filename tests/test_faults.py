@@ -192,6 +192,7 @@ def test_flipped_bits_are_noticed_and_the_bytes_come_back(clone, name):
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_edited_lock_and_params_are_noticed_and_wrong_ones_refused(clone):
     lock, params = clone.path("dvc.lock"), clone.path("params.yaml")
     text = lock.read_text()
@@ -227,6 +228,7 @@ def test_a_clock_that_jumped(clone, year):
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_two_runs_at_once(clone):
     wanted = hashes(clone.folder)
     command = "dvc repro --force --single-item train@cnn32"
