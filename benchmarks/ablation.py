@@ -25,9 +25,10 @@ from benchmarks import machine
 from benchmarks.common import params, rounded, say
 from benchmarks.variations import VARIATIONS, Variation
 from detector.data.arrays import Split, load_split
+from detector.files import replacing
 from detector.networks.runtime import start_keras
 from detector.params import Params
-from stages.common import replacing, run
+from stages.common import run
 
 BASE = next(iter(VARIATIONS))
 

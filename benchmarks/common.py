@@ -16,12 +16,13 @@ import yaml
 from benchmarks import machine
 from conf.compose import compose
 from detector.errors import ExpectedError
+from detector.files import replacing
 from detector.params import Params, validate
-from stages.common import replacing, run
+from stages.common import run
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = (
-    "step", "preprocess", "accuracy", "input_path", "execution", "growth", "throughput",
+    "step", "preprocess", "accuracy", "input_path", "execution", "growth", "throughput", "predict",
 )  # fmt: skip
 Measured = tuple[dict[str, Any], list[dict[str, Any]]]  # figures, rows of the table
 

@@ -68,7 +68,7 @@ class Judge(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Called by Keras."""
-        self._steps += 1
+        self._steps = batch + 1  # with steps_per_execution Keras tells of the last one alone
         if (seconds := self._seconds()) < min(self._next, self._limit):
             return
         self._judge()

@@ -57,11 +57,11 @@ def way(
     changed = params.model_copy(update={"train": recipe})
     model = compiled(changed, split.images.shape[1], params.seed)
     keras.config.set_dtype_policy("float32")
-    batch_size, at_once = min(recipe.batch_size, len(split)), recipe.steps_per_execution
+    batch_size = min(recipe.batch_size, len(split))
     fit = tf_data_seconds if tf_data else fit_seconds
-    fit(model, split, batch_size, 3 * at_once, at_once)
-    trial = fit(model, split, batch_size, 10 * at_once, at_once)
-    return lambda seconds: fit(model, split, batch_size, steps_for(seconds, trial), at_once)
+    fit(model, split, batch_size, 3)
+    trial = fit(model, split, batch_size, 10 * recipe.steps_per_execution)
+    return lambda seconds: fit(model, split, batch_size, steps_for(seconds, trial))
 
 
 def compared(

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from benchmarks.common import PARTS
 from detector.figures import style
-from stages.common import replacing
+from detector.files import replacing
 
 plt = style.plt
 

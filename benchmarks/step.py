@@ -1,6 +1,7 @@
 """Part step: a training step with the real input path against the step on a resident batch."""
 
 import argparse
+import itertools
 import statistics
 from typing import Any
 
@@ -9,9 +10,9 @@ from detector.data.arrays import Split, load_split
 from detector.networks.runtime import start_keras
 
 SMALL, LARGE = 1.05, 1.01  # bars of cnn32 and of the backbones of keras.applications
-# Pairs for each of --repeats, in as many seconds: what disturbs the machine for longer than a short
-# stretch then falls on both ways alike.
-PAIRS = 6
+# Seconds of a lap. What disturbs the machine for longer than that falls on both ways alike, and of
+# many laps the median is steady.
+LAP = 0.25
 
 
 def measure(options: argparse.Namespace) -> Measured:
@@ -31,38 +32,39 @@ def measure(options: argparse.Namespace) -> Measured:
 
 
 def paired(name: str, split: Split, options: argparse.Namespace) -> dict[str, Any]:
-    """Time both ways in turn; which one comes first changes from pair to pair.
+    """Time laps of one `fit` and laps on a resident batch in turn, for --seconds --repeats times.
 
-    There are PAIRS of them for each of --repeats.
+    Each lap of the `fit` is divided by the mean of the laps before and after it.
     """
     params = params_of(name, options)
     start_keras(params.seed, params.train.deterministic, params.train.precision)
-    from benchmarks.stretches import Resident, compiled, delivered, fit_seconds, steps_for
+    from benchmarks.stretches import Resident, Turns, compiled, delivered, fit_seconds, whole
+    from detector.networks.batches import TrainingBatches  # imports Keras
 
     batch_size = min(params.train.batch_size, len(split))
     model = compiled(params, split.images.shape[1], params.seed)
-    fit_seconds(model, split, batch_size, 3)
-    resident = Resident(model, split, batch_size)
-    steps = steps_for(options.seconds / PAIRS, resident.seconds(5))
-    with_input, without = [], []
-    for turn in range(PAIRS * options.repeats):
-        ways = [
-            (with_input, lambda: fit_seconds(model, split, batch_size, steps)),
-            (without, lambda: resident.seconds(steps)),
-        ]
-        for times, way in ways if turn % 2 else reversed(ways):
-            times.append(way())
-    say(f"step: {name}: {pairs(with_input, without)['median_ratio']:.4f}")
+    each = fit_seconds(model, split, batch_size, 10)
+    lap = whole(model, max(1, round(LAP / each)))
+    laps = max(3, round(options.seconds * options.repeats / (2 * lap * each)))
+    turns = Turns(Resident(model, split, batch_size), lap)
+    batches = TrainingBatches(split, batch_size, lap * (laps + 1), seed=1)
+    model.fit(batches, shuffle=False, verbose=0, callbacks=[turns])
+    around = [sum(both) / 2 for both in itertools.pairwise(turns.resident)]
+    compared = pairs(turns.fitted, around)
+    low, middle, high = statistics.quantiles(compared["ratios"])
+    say(f"step: {name}: {middle:.4f} ({low:.3f} to {high:.3f}), {laps} laps of {lap} steps")
     rates = [delivered(split, batch_size, options.seconds / 5) for _ in range(options.repeats)]
     rate = statistics.median(rates)
     return {
         "batch_size": batch_size,
-        "steps": steps,
-        "seconds_per_step_with_input_path": with_input,
-        "seconds_per_step_on_resident_batch": without,
-        **pairs(with_input, without),
+        "steps_per_execution": model.steps_per_execution,
+        "steps_a_lap": lap,
+        "seconds_per_step_with_input_path": turns.fitted,
+        "seconds_per_step_on_resident_batch": turns.resident,
+        **compared,
+        "quartiles_of_ratios": [low, high],
         "batches_alone_images_per_second": rates,
-        "input_share_of_epoch": batch_size / rate / statistics.median(with_input),
+        "input_share_of_epoch": batch_size / rate / statistics.median(turns.fitted),
     }
 
 

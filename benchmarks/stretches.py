@@ -63,6 +63,32 @@ class Stretch(keras.callbacks.Callback):
             self.seconds_per_step = spent / (batch - self._first)
 
 
+class Turns(keras.callbacks.Callback):
+    """Within one `fit` time laps of its steps and laps of a resident batch in turn.
+
+    The first lap, in which the step may still be compiled, is left out. fitted, resident: seconds
+    of a step in each lap; a resident lap comes before and after each one of the fit.
+    """
+
+    def __init__(self, resident: "Resident", lap: int) -> None:
+        """lap: steps, a multiple of the model's steps_per_execution."""
+        super().__init__()
+        self._resident, self._lap = resident, lap
+        self.fitted: list[float] = []
+        self.resident: list[float] = []
+        self._start: float | None = None
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Called by Keras with the number of the step, from 0."""
+        if (batch + 1) % self._lap:
+            return
+        wait_for(self.model)
+        if self._start is not None:
+            self.fitted.append((time.perf_counter() - self._start) / self._lap)
+        self.resident.append(self._resident.seconds(self._lap))
+        self._start = time.perf_counter()
+
+
 class Laps(keras.callbacks.Callback):
     """Take the seconds of a step, the mean of each `steps` in a row; on any backend.
 
@@ -92,27 +118,20 @@ class Laps(keras.callbacks.Callback):
         self._start = now
 
 
-def fit_seconds(
-    model: keras.Model, split: Split, batch_size: int, steps: int, at_once: int = 1
-) -> float:
-    """Give the seconds of a step of `fit` over TrainingBatches, after WARM_UP steps.
-
-    at_once: the model's steps_per_execution.
-    """
-    warm_up, steps = (-(-count // at_once) * at_once for count in (WARM_UP, steps))
+def fit_seconds(model: keras.Model, split: Split, batch_size: int, steps: int) -> float:
+    """Give the seconds of a step of `fit` over TrainingBatches, after WARM_UP steps."""
+    warm_up, steps = (whole(model, count) for count in (WARM_UP, steps))
     stretch = Stretch(warm_up, steps)
     batches = TrainingBatches(split, batch_size, warm_up + steps, seed=1)
     model.fit(batches, shuffle=False, verbose=0, callbacks=[stretch])
     return stretch.seconds_per_step
 
 
-def tf_data_seconds(
-    model: keras.Model, split: Split, batch_size: int, steps: int, at_once: int = 1
-) -> float:
+def tf_data_seconds(model: keras.Model, split: Split, batch_size: int, steps: int) -> float:
     """Give what `fit_seconds` does, with tf.data's usual pipeline over an array in memory."""
     import tensorflow as tf
 
-    warm_up, steps = (-(-count // at_once) * at_once for count in (WARM_UP, steps))
+    warm_up, steps = (whole(model, count) for count in (WARM_UP, steps))
     with tf.device("cpu:0"):
         images = tf.constant(np.asarray(split.images))
         labels = tf.constant(np.asarray(split.labels, np.float32)[:, None])
@@ -126,6 +145,11 @@ def tf_data_seconds(
     return stretch.seconds_per_step
 
 
+def whole(model: keras.Model, steps: int) -> int:
+    """Give at least so many steps that are whole executions of a compiled model."""
+    return -(-steps // model.steps_per_execution) * model.steps_per_execution
+
+
 class Resident:
     """The step that `fit` compiled, on one batch that stays on the device, with nothing around it.
 
@@ -135,15 +159,19 @@ class Resident:
     def __init__(self, model: keras.Model, split: Split, batch_size: int) -> None:
         images, labels = TrainingBatches(split, batch_size, 1, seed=1)[0]
         batch: Any = (keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(labels))
-        self._model, self._batches = model, itertools.repeat(batch)
+        self._model = model
+        self._batches: Any = itertools.repeat(batch)
+        if model.steps_per_execution > 1:  # then Keras asks the iterator from within the graph
+            import tensorflow as tf
+
+            self._batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
 
     def seconds(self, steps: int) -> float:
-        """Give the seconds of a step, after WARM_UP steps."""
-        for _ in range(WARM_UP):
-            self._model.train_function(self._batches)
+        """Give the seconds of a step, of at least so many."""
+        steps = whole(self._model, steps)
         wait_for(self._model)
         start = time.perf_counter()
-        for _ in range(steps):
+        for _ in range(steps // self._model.steps_per_execution):
             self._model.train_function(self._batches)
         wait_for(self._model)
         return (time.perf_counter() - start) / steps

@@ -54,7 +54,7 @@ def speeds(name: str, split: Split, peak: float, options: argparse.Namespace) ->
     ]
     fit_seconds(model, split, batch_size, 3)
     resident = Resident(model, split, batch_size)
-    steps = steps_for(options.seconds / 3, resident.seconds(3))
+    steps = steps_for(options.seconds / 3, resident.seconds(10))
     training = [batch_size / resident.seconds(steps) for _ in range(options.repeats)]
     predictions = [entry["inference_images_per_second"] for entry in predicting]
     predicted, trained = statistics.median(predictions), statistics.median(training)

@@ -14,7 +14,8 @@ from detector.evaluation.robustness import from_clean
 from detector.evaluation.selective import risk_coverage
 from detector.figures import results as figures
 from detector.figures import robustness as robustness_figures
-from stages.common import read_params, replacing, run
+from detector.files import replacing
+from stages.common import read_params, run
 
 RESULTS = Path("data/results")
 

@@ -15,7 +15,8 @@ from detector.data.corruptions import (
     load_corrupted,
 )
 from detector.figures.robustness import corruption_sheet
-from stages.common import read_params, replacing, run
+from detector.files import replacing
+from stages.common import read_params, run
 
 BLOCK = 512  # images in memory at once: 1.5 MB of 32 pixels, eight times that as floats
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from detector.data import archive, kaggle_download
 from detector.data.archive import BadArchive, Contents
 from detector.errors import ExpectedError
+from detector.files import replacing
 from detector.settings import DataParams
-from stages.common import read_params, replacing, run
+from stages.common import read_params, run
 
 RAW = Path("data/raw")
 WORK = Path(".work/download")  # outside the outs, which DVC deletes before a stage runs

@@ -17,8 +17,9 @@ from detector.evaluation.decision import Decision, decide
 from detector.evaluation.predictions import predictions_table, write_predictions
 from detector.figures import explanation as explanation_figures
 from detector.figures import results as figures
+from detector.files import replacing
 from detector.networks.runtime import start_keras
-from stages.common import read_params, replacing, run
+from stages.common import read_params, run
 
 
 def main() -> None:

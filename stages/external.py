@@ -16,7 +16,8 @@ from detector.data.external import (
 )
 from detector.data.external_images import write_set
 from detector.errors import ExpectedError
-from stages.common import read_params, replacing, run
+from detector.files import replacing
+from stages.common import read_params, run
 
 BAD_FILES_OF_A_FAILED_RUN = Path(".work/external_bad_files.csv")
 

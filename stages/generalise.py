@@ -13,8 +13,9 @@ from detector.data.arrays import Split, load_split
 from detector.errors import ExpectedError
 from detector.evaluation.decision import read_decision
 from detector.evaluation.generalisation import judge
+from detector.files import replacing
 from detector.networks.runtime import start_keras
-from stages.common import read_params, replacing, run
+from stages.common import read_params, run
 
 SETS = Path("data/external")
 COLUMNS = ["set", "name", "label", "probability"]

@@ -15,7 +15,8 @@ from detector.data.arrays import SPLITS, Split, load_split, rows_of
 from detector.data.decode import BadImage, decode_members, open_archive
 from detector.data.ingest import plan_splits, sort_members, write_arrays
 from detector.errors import ExpectedError
-from stages.common import read_params, replacing, run
+from detector.files import replacing
+from stages.common import read_params, run
 
 if TYPE_CHECKING:
     from detector.data.spectra import Spectra

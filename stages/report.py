@@ -10,6 +10,7 @@ import pandas as pd
 
 from detector.errors import ExpectedError
 from detector.evaluation.decision import read_decision
+from detector.files import replacing
 from detector.report import document as report
 from detector.report.backbones import BACKBONE_FIGURES
 from detector.report.blocks import is_png
@@ -27,7 +28,7 @@ from detector.report.inputs import (
     parse,
 )
 from detector.report.model_card import model_card
-from stages.common import read_params, replacing, run
+from stages.common import read_params, run
 
 RESULTS = Path("data/results")
 REPORT = Path("report")

@@ -9,8 +9,9 @@ from tqdm import tqdm
 from detector.data.corruptions import Corrupted, load_corrupted
 from detector.evaluation.decision import read_decision
 from detector.evaluation.robustness import level_table, summary
+from detector.files import replacing
 from detector.networks.runtime import start_keras
-from stages.common import read_params, replacing, run
+from stages.common import read_params, run
 
 
 def main() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from detector.data.arrays import load_split
+from detector.files import replacing
 from detector.networks.runtime import start_keras
-from stages.common import read_params, replacing, run
+from stages.common import read_params, run
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.helpers import ROOT, make_archive
+from tests.strict import strict
 
 
 class Clone:
@@ -18,7 +19,7 @@ class Clone:
         self.folder = folder
         # The interpreter's folder first: `python` in dvc.yaml and `dvc` are of this environment.
         self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("KAGGLE_", "DVC_"))},
+            **{k: v for k, v in strict().items() if not k.startswith(("KAGGLE_", "DVC_"))},
             "HOME": str(folder.parent),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }

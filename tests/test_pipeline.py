@@ -36,7 +36,7 @@ def clone(tmp_path_factory):
 def test_every_declared_output_exists_and_git_has_what_it_should(clone):
     assert clone("dvc status").strip() == "Data and pipelines are up to date."
     lock = yaml.safe_load(clone.path("dvc.lock").read_text())["stages"]
-    for_each = ("train", "evaluate", "robustness", "generalise")
+    for_each = ("train", "evaluate", "package", "robustness", "generalise")
     assert set(lock) == {
         "download", "preprocess", "corrupt", "external", "compare", "report",
         *(f"{stage}@{name}" for stage in for_each for name in BACKBONES),
@@ -92,6 +92,23 @@ def test_numbers_agree_with_the_predictions(clone):
     assert len(curve) == 2
     assert training["eval"]["accuracy"] == pytest.approx(curve["accuracy"].iloc[-1])
     assert "not CIFAKE" in clone.path("metrics/compare.md").read_text()
+
+
+ANSWER = """
+import numpy as np
+from detector import load
+detector = load("models/{name}.zip")
+np.save("{out}", detector.predict(np.load("data/test/images.npy")).raw, allow_pickle=False)
+"""
+
+
+@pytest.mark.parametrize("name", ["resnet50", "cnn32"])
+def test_a_packed_model_answers_as_the_pipeline_did(clone, tmp_path, name):
+    code = ANSWER.format(name=name, out=tmp_path / "raw.npy")
+    assert clone(f"python -c '{code}'") == "", "nothing is said on the way"
+    table = pd.read_csv(clone.path(f"data/results/{name}/test/predictions.csv"))
+    wanted = table.loc[table["split"] == "test", "probability"]
+    assert np.load(tmp_path / "raw.npy") == pytest.approx(wanted.to_numpy(), abs=1e-6)
 
 
 def test_a_second_repro_does_nothing(clone):

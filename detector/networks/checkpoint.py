@@ -11,7 +11,6 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -19,7 +18,7 @@ from zipfile import BadZipFile
 import keras
 import numpy as np
 
-from detector.errors import ExpectedError
+from detector.files import replacing
 from detector.networks.clock import EpochClock, EpochTime
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,26 +109,14 @@ class Checkpoint(keras.callbacks.Callback):
             for i, variable in enumerate(_variables(self.model))
         }
         arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
-        partial = self.path.with_name(f".partial.{self.path.name}")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                np.savez(file, **arrays)
-            os.replace(partial, self.path)
-        except OSError as error:
-            raise ExpectedError(
-                f"{self.path}: cannot be written ({error.strerror or error}); free some space or "
-                "mend the permissions and run again"
-            ) from error
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
+        with replacing(self.path) as path:
+            np.savez(path, **arrays)
 
 
 def tell_of_others(path: str | os.PathLike[str]) -> None:
     """Say which checkpoints beside `path` cannot be gone on with."""
     path = Path(path)
-    for other in sorted(path.parent.glob("*.npz")):
+    for other in sorted(path.parent.glob("[!.]*.npz")):
         if other != path:
             _say(f"{other}: left out, it is of other params, data, code or versions")
 

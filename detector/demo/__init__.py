@@ -1,0 +1,1 @@
+"""A page on this computer that judges images for people who do not code."""

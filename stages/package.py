@@ -1,0 +1,117 @@
+"""Stage package: one trained backbone and all that its answers need, in one file."""
+
+import argparse
+import hashlib
+import json
+from dataclasses import asdict
+from importlib.metadata import version
+
+import numpy as np
+
+from detector.data.arrays import load_split
+from detector.data.layout import CLASSES
+from detector.deployment.familiarity import limits, statistics
+from detector.deployment.model_archive import (
+    FORMAT,
+    DecisionRule,
+    ModelDescription,
+    ResultOnTest,
+    Scores,
+    TrainingData,
+    Versions,
+    write_model,
+)
+from detector.errors import ExpectedError
+from detector.evaluation.decision import Decision, read_decision
+from detector.evaluation.predictions import read_predictions
+from detector.files import replacing
+from detector.networks.runtime import start_keras
+from detector.settings import ClassCounts, ModelParams
+from stages.common import read_params, run
+
+DATA = "metrics/data.json"
+
+
+def main() -> None:
+    """Write models/<backbone>.zip of the backbone `--model`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, help="a key of `model` in params.yaml")
+    name = parser.parse_args().model
+    description = describe(name, read_params().model[name])
+    with replacing(f"models/{name}.zip") as path:
+        write_model(path, description, f"models/{name}.weights.h5")
+
+
+def describe(name: str, settings: ModelParams) -> ModelDescription:
+    """Gather what is known of the network. Raises ExpectedError when a dependency is not whole."""
+    train = load_split("data/train")
+    decision = read_decision(f"models/{name}.decision.json")
+    counts = np.bincount(train.labels, minlength=len(CLASSES)).tolist()
+    return ModelDescription(
+        format=FORMAT,
+        name=name,
+        settings=settings,
+        image_size=train.images.shape[1],
+        classes=CLASSES,
+        decision=DecisionRule(**asdict(decision)),
+        data=TrainingData(
+            **archive(),
+            training_sha256=training_sha256(),
+            training_images=ClassCounts(**dict(zip(CLASSES, counts, strict=True))),
+        ),
+        **on_test(name, decision),
+        familiar=limits(statistics(train.images)),
+        versions=versions(),
+    )
+
+
+def archive() -> dict[str, str]:
+    """Give name and sha256 of the archive that the arrays are from."""
+    try:
+        with open(DATA, encoding="utf-8") as file:
+            found = json.load(file)["archive"]
+        return {"name": found["name"], "archive_sha256": found["sha256"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExpectedError(
+            f"{DATA}: does not name the archive ({error}); 'dvc repro preprocess' makes it anew"
+        ) from error
+
+
+def training_sha256() -> str:
+    """Give what `cat data/train/images.npy data/train/labels.npy | sha256sum` says."""
+    digest = hashlib.sha256()
+    for array in ("images", "labels"):
+        with open(f"data/train/{array}.npy", "rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def on_test(name: str, decision: Decision) -> dict[str, ResultOnTest | Scores]:
+    """Give what evaluate found on the test images."""
+    table = read_predictions(f"data/results/{name}/test/predictions.csv")["test"]
+    labels = table["label"].to_numpy()
+    calibrated = decision.calibrate(table["probability"].to_numpy())
+    called = calibrated >= decision.threshold
+    return {
+        "test": ResultOnTest.of(labels, called, decision.verdicts(calibrated)),
+        "scores": Scores.of(labels, calibrated),
+    }
+
+
+def versions() -> Versions:
+    """Give the versions of what computes here."""
+    start_keras(seed=0)
+    import keras
+
+    backend = keras.backend.backend()
+    return Versions(
+        keras=version("keras"),
+        backend=backend,
+        backend_version=version(backend),
+        numpy=version("numpy"),
+    )
+
+
+if __name__ == "__main__":
+    run(main)

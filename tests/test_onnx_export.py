@@ -1,0 +1,185 @@
+"""ONNX Runtime says what Keras says, of every kind of network that this repository makes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from detector.networks.runtime import start_keras
+
+start_keras(seed=1)
+
+import keras  # noqa: E402
+import onnx  # noqa: E402
+import onnxruntime  # noqa: E402
+
+from detector.deployment.detector import Detector  # noqa: E402
+from detector.deployment.onnx_export import export, metadata  # noqa: E402
+from detector.errors import ExpectedError  # noqa: E402
+from detector.networks.model import build_model  # noqa: E402
+from tests.model_files import DECISION, described, noisy_images, settings, spread  # noqa: E402
+
+IMAGENET = {"preprocessing": "imagenet"}
+
+
+def untrained(images, backbone="cnn32", **changes):
+    """Give a Detector with random weights that is sure of none of `images`."""
+    chosen = settings(backbone).model_copy(update={"weights": "none", **changes})
+    side = images.shape[1]
+    keras.utils.set_random_seed(1)
+    model = build_model(chosen, side)
+    said = spread(model, images, centred=False)
+    assert said.min() > 0.005 and said.max() < 0.995
+    return Detector(described(name=backbone, settings=chosen, image_size=side), model, DECISION)
+
+
+def running(path):
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def agrees(detector, path, images):
+    export(detector, path)
+    (said,) = running(path).run(None, {"images": images})
+    assert (said.dtype, said.shape) == (np.float32, (len(images),))
+    assert said == pytest.approx(detector.predict(images).raw, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "changes"),
+    [
+        ("cnn32", {"dense_units": 8, "dropout": 0.5, "pooling": "max"}),
+        ("bird_lotfi", {}),
+        pytest.param("resnet50", IMAGENET, marks=pytest.mark.slow),
+        pytest.param("inceptionv3", IMAGENET, marks=pytest.mark.slow),
+        pytest.param("efficientnetv2b0", IMAGENET, marks=pytest.mark.slow),
+    ],
+)
+def test_each_backbone(tmp_path, backbone, changes):
+    images = noisy_images(20)
+    agrees(untrained(images, backbone, **changes), tmp_path / "a.onnx", images)
+
+
+@pytest.mark.parametrize("resize", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [20, 32, 50])
+def test_each_way_to_resize(tmp_path, resize, size):
+    images = noisy_images(20, size)
+    agrees(untrained(images, resize=resize), tmp_path / "a.onnx", images)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("size", [9, 10])
+def test_windows_stand_where_keras_puts_them(tmp_path, stride, padding, size):
+    pixels, layers = keras.Input((size, size, 3)), keras.layers
+    where = {"strides": stride, "padding": padding}
+    x = layers.Conv2D(6, (3, 2), activation="silu", **where)(pixels)
+    y = layers.concatenate(
+        [
+            layers.MaxPooling2D(3, **where)(pixels),
+            layers.AveragePooling2D(3, **where)(pixels),
+            layers.DepthwiseConv2D(3, depth_multiplier=2, **where)(pixels),
+        ]
+    )
+    z = layers.Conv2D(5, (2, 3), dilation_rate=2, padding=padding, use_bias=False)(pixels)
+    x = layers.concatenate(
+        [
+            layers.GlobalAveragePooling2D()(x),
+            layers.GlobalMaxPooling2D()(z),
+            layers.Flatten()(layers.ZeroPadding2D((1, 2))(y)),
+        ]
+    )
+    backbone = keras.Model(pixels, layers.Reshape((1, 1, -1))(x))
+    images = noisy_images(20, size)
+    agrees(around(backbone, images), tmp_path / "a.onnx", images)
+
+
+def around(backbone, images):
+    """Put a backbone where build_model puts it."""
+    pictures = keras.Input(images.shape[1:], dtype="uint8")
+    x = backbone(keras.layers.Rescaling(1 / 255, offset=[0.1, 0.2, 0.3])(pictures))
+    x = keras.layers.Dense(1, activation="sigmoid")(keras.layers.Flatten()(x))
+    model = keras.Model(pictures, x)
+    spread(model, images, centred=False)
+    return Detector(described(image_size=images.shape[1]), model, DECISION)
+
+
+def test_any_number_of_images_in_one_file_that_is_valid(tmp_path):
+    images = noisy_images(20)
+    detector = untrained(images)
+    export(detector, tmp_path / "a.onnx")
+    onnx.checker.check_model(str(tmp_path / "a.onnx"), full_check=True)
+    session = running(tmp_path / "a.onnx")
+    (put,), (got,) = session.get_inputs(), session.get_outputs()
+    assert (put.name, put.type, put.shape) == ("images", "tensor(uint8)", ["N", 32, 32, 3])
+    assert (got.name, got.type, got.shape) == ("probability_of_real", "tensor(float)", ["N"])
+    for n in (1, 7, 20):
+        (said,) = session.run(None, {"images": images[:n]})
+        assert said == pytest.approx(detector.predict(images[:n]).raw, abs=1e-4)
+
+
+def test_equal_networks_make_equal_bytes_whatever_was_done_with_them(tmp_path):
+    images = noisy_images(20)
+    export(untrained(images), tmp_path / "a.onnx")
+    other = untrained(images)
+    other.explain(images[:2], [0, 1])
+    export(other, tmp_path / "b.onnx")
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+def test_the_metadata_say_how_to_calibrate_and_decide(tmp_path):
+    images = noisy_images(20)
+    detector = untrained(images)
+    export(detector, tmp_path / "a.onnx")
+    session = running(tmp_path / "a.onnx")
+    said = session.get_modelmeta().custom_metadata_map
+    assert json.loads(said["model.json"]) == json.loads(detector.description.model_dump_json())
+    assert said["classes"] == "0 = FAKE, 1 = REAL"
+
+    (output,) = session.run(None, {"images": images})
+    names = {
+        "output": output.astype(float), "min": np.minimum, "max": np.maximum, "log": np.log,
+        "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    }  # fmt: skip
+    for line in said["calibration"].split("; "):
+        name, formula = line.split(" = ")
+        names[name] = eval(formula, {}, names)
+    expected = detector.predict(images)
+    assert names["calibrated"] == pytest.approx(expected.probability, abs=1e-4)
+    t, band = float(said["threshold"]), float(said["unsure_band"])
+    assert (t, band) == (DECISION.threshold, DECISION.unsure_band)
+    assert float(said["temperature"]) == DECISION.temperature
+    assert said["verdict"] == (
+        f"UNSURE if |logit(calibrated) - logit({t!r})| < {band!r}, "
+        f"else REAL if calibrated >= {t!r}, else FAKE"
+    )
+
+
+def test_where_nothing_is_sure_the_band_has_no_end():
+    rule = described().decision.model_copy(update={"unsure_band": None})
+    said = metadata(Detector(described(decision=rule), None, DECISION))
+    assert float(said["unsure_band"]) == np.inf
+    assert said["verdict"].startswith(
+        "UNSURE if |logit(calibrated) - logit(0.30000000000000004)| < inf,"
+    )
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        (keras.layers.Conv2DTranspose(2, 3, name="up"), "its layer up is of the kind"),
+        (keras.layers.ReLU(max_value=6, name="six"), "its layer six is no plain ReLU"),
+        (keras.layers.Activation("tanh", name="t"), "its layer t has the activation tanh"),
+        (keras.layers.Dense(3, name="d"), "its layer d takes more than one vector an image"),
+        (keras.layers.Reshape((4, 1, 48), name="r"), "its layer r makes"),
+        (keras.layers.BatchNormalization(axis=1, name="b"), "its layer b works along axis 1"),
+        (keras.layers.Resizing(4, 4, "area", name="z"), "its layer z resizes by area"),
+    ],
+)
+def test_a_layer_that_is_not_known_is_named_in_one_sentence(tmp_path, layer, text):
+    pixels = keras.Input((8, 8, 3))
+    x = keras.layers.Resizing(8, 8)(pixels)
+    detector = around(keras.Model(pixels, layer(x)), noisy_images(20, 8))
+    with pytest.raises(ExpectedError) as raised:
+        export(detector, tmp_path / "a.onnx")
+    assert text in str(raised.value) and "\n" not in str(raised.value)
+    assert not (tmp_path / "a.onnx").exists()
