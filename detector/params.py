@@ -62,7 +62,8 @@ _BRANCH = re.compile(r"int|float|str|constrained-\w+|literal\[.*\]|\[key\]")
 
 
 def _key(location: tuple[int | str, ...]) -> str:
-    parts = [str(part) for part in location]
+    # What is not printable is escaped: the sentence is one line.
+    parts = [str(part) if str(part).isprintable() else ascii(part) for part in location]
     if parts and _BRANCH.fullmatch(parts[-1]):
         parts.pop()
     return ".".join(parts) or "the file"
@@ -78,6 +79,8 @@ def _reason(problems: list[Any]) -> str:
             return "is missing"
         case "value_error":
             return first["msg"].removeprefix("Value error, ")
+        case "invalid_key":
+            wanted = "must be text"
         case "model_type" | "dict_type":
             wanted = "must hold keys and values"
         case "string_pattern_mismatch":
@@ -89,4 +92,11 @@ def _reason(problems: list[Any]) -> str:
         case _:
             ways = [problem["msg"].removeprefix("Input should be ") for problem in problems]
             wanted = f"must be {' or '.join(ways)}"
-    return f"{wanted}, not {reprlib.repr(first['input'])}"
+    return f"{wanted}, not {_shown(first['input'])}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # a number of thousands of digits, which Python does not write
+        return "a number that is too long to show"

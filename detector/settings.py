@@ -193,12 +193,30 @@ class TrainParams(Section):
     batch_size: int = Field(ge=1)
     optimizer: Literal["adam", "adamw", "sgd"]
     schedule: Literal["constant", "cosine", "onecycle"]
+    warmup: float = Field(ge=0, lt=1)  # share of the steps of each phase
+    head_epochs: int = Field(ge=0)  # of `epochs`, with the backbone frozen; 0: one phase
+    backbone_rate: float = Field(gt=0, le=1)  # its learning rate as a share of the head's
     deterministic: bool
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
     xla: bool | Literal["auto"]
     steps_per_execution: int = Field(ge=1)
     augmentation: Augmentation
     model_defaults: ModelDefaults
+
+    @field_validator("warmup")
+    @classmethod
+    def _warmup_is_of_cosine(cls, warmup: float, info: ValidationInfo) -> float:
+        if warmup and info.data.get("schedule", "cosine") != "cosine":
+            raise ValueError(f"must be 0 with schedule {info.data['schedule']}, not {warmup}")
+        return warmup
+
+    @field_validator("head_epochs")
+    @classmethod
+    def _epochs_are_left_for_the_backbone(cls, epochs: int, info: ValidationInfo) -> int:
+        every = info.data.get("epochs")
+        if every is not None and epochs >= every:
+            raise ValueError(f"must be less than the {every} epochs of the training, not {epochs}")
+        return epochs
 
     @field_validator("xla")
     @classmethod

@@ -48,12 +48,15 @@ def read_params() -> Any:
     Raises ExpectedError for a bad file.
     """
     try:
-        params = validate(yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        tree = yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))
+    except MemoryError:
+        raise
+    except Exception as error:  # besides YAMLError what a value raises: ValueError for 2024-02-30
         raise ExpectedError(
             f"{PARAMS_FILE}: cannot be read ({' '.join(str(error).split())}); "
             f"'git checkout {PARAMS_FILE}' brings the committed one back"
         ) from error
+    params = validate(tree)
     stage = os.environ.get("DVC_STAGE")
     if stage is None:  # run by hand, not by DVC
         return params

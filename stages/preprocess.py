@@ -14,6 +14,7 @@ from detector.data import layout
 from detector.data.arrays import SPLITS, Split, load_split, rows_of
 from detector.data.decode import BadImage, decode_members, open_archive
 from detector.data.ingest import plan_splits, sort_members, write_arrays
+from detector.data.zips import is_folder
 from detector.errors import ExpectedError
 from detector.files import replacing
 from stages.common import read_params, run
@@ -99,9 +100,8 @@ def member_names(archive: Path) -> list[str]:
     """Give the names of all files in the zip."""
     try:
         infos = open_archive(archive).infolist()
-        return [info.filename for info in infos if not info.is_dir()]
-    except (OSError, zipfile.BadZipFile, RuntimeError, ValueError) as error:
-        # RuntimeError and ValueError: a directory of a later zip version or in a wrong encoding
+        return [info.filename for info in infos if not is_folder(info)]
+    except (OSError, zipfile.BadZipFile) as error:
         raise ExpectedError(
             f"{archive}: not a readable zip ({error}); 'dvc repro --force download' makes it anew"
         ) from error

@@ -10,6 +10,11 @@ from tests.kaggle_server import SMALL, KaggleServer, Place, serve, use_kaggle
 
 OF_THE_USER = ("KAGGLE_", "KERAS_HOME", "DVC_", "XDG_")
 
+# Hypothesis keeps what it learns from the source even without a database; not in a new folder.
+os.environ.setdefault(
+    "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).parent.parent / ".work/hypothesis")
+)
+
 
 @pytest.fixture(scope="session")
 def matplotlib_folder(tmp_path_factory) -> Path:

@@ -72,6 +72,8 @@ def spread(model, images: np.ndarray, centred: bool = True, seed: int = 0) -> np
         weights = layer.get_weights()
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([w + rng.uniform(-0.2, 0.2, w.shape) for w in weights])
+        elif type(layer).__name__ == "LayerScale":  # ConvNeXt's 1e-6 would hide its blocks
+            layer.set_weights([rng.uniform(0.2, 0.6, w.shape) for w in weights])
         elif layer.name == "whiten":
             layer.set_weights([rng.normal(0, 0.3, w.shape) for w in weights])
     last = model.layers[-1]

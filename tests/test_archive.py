@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import stat
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from detector.data.archive import BadArchive, copy, examine, pack
 from detector.errors import ExpectedError
 from tests.kaggle_server import Place, make_zip
+from tests.raw_zip import LINK, PIPE, bomb, member, overlapping, raw_zip, zip64
 
 GOOD = make_zip()
 COUNTS = {"train": {"REAL": 2, "FAKE": 2}, "test": {"REAL": 2, "FAKE": 2}}
@@ -69,13 +71,21 @@ def with_member(name: str, **attributes: int) -> bytes:
         (with_member("notes.txt"), None, "1 of its 9 files .* such as 'notes.txt'"),
         (with_member("../train/REAL/9.jpg"), None, "leads out of the archive"),
         (with_member("train/REAL/0001.jpg"), None, "'train/REAL/0001.jpg' more than once"),
-        (with_member("train/REAL/9.jpg", CRC=1), None, "'train/REAL/9.jpg' is damaged"),
-        (with_member("train/REAL/9.jpg", flag_bits=1), None, "is damaged .*encrypted"),
-        (with_member("train/REAL/9.jpg", compress_type=8), None, "is damaged"),
-        (with_member("train/REAL/9.jpg", compress_type=12), None, "is damaged"),
-        (with_member("train/REAL/9.jpg", compress_type=14), None, "is damaged"),
-        (with_member("train/REAL/9.jpg", compress_type=97), None, "is damaged"),
-        (with_member("train/new/"), None, None),
+        (with_member("train/REAL/9.jpg", CRC=1), None, "'train/REAL/9.jpg' is unusable"),
+        (with_member("train/REAL/9.jpg", flag_bits=1), None, "is unusable: encrypted"),
+        (with_member("train/REAL/9.jpg", compress_type=8), None, "is unusable"),
+        (with_member("train/REAL/9.jpg", compress_type=12), None, "is unusable"),
+        (with_member("train/REAL/9.jpg", compress_type=14), None, "is unusable"),
+        (with_member("train/REAL/9.jpg", compress_type=97), None, "is unusable"),
+        (with_member("train/new/"), None, "1 of its 9 files"),  # a folder with bytes is none
+        (raw_zip([member("train/new/"), member("train/REAL/1.jpg", b"x")]), None, None),
+        (raw_zip([member("", b"x")]), "1 of its 1 files", "1 of its 1 files"),
+        (raw_zip([member("a.txt")] * 2), "2 of its 2 files", "2 of its 2 files"),
+        (raw_zip([member("train/REAL/1.jpg", b"x")] * 2, count=3), "counts 3", "counts 3"),
+        (raw_zip([member("train/REAL/1.jpg", mode=LINK)]), None, "is unusable: a link, not"),
+        (raw_zip([member("train/REAL/1.jpg", mode=PIPE)]), None, "neither a file nor a folder"),
+        (zip64([("train/REAL/1.jpg", b"x")], 2**63), None, "is unusable"),
+        (overlapping(["train/REAL/1.jpg", "train/REAL/2.jpg"], b"x"), None, "overlaps"),
     ],
 )
 def test_examine_refuses(tmp_path: Path, data: bytes, loose: str | None, whole: str | None) -> None:
@@ -102,6 +112,18 @@ def test_examine_survives_any_changed_byte(tmp_path: Path, method: int) -> None:
             for whole in (False, True):
                 with contextlib.suppress(BadArchive):
                     examine(path, whole=whole)
+
+
+@pytest.mark.parametrize("said", [None, 70_000])
+def test_examine_unfolds_no_bomb(tmp_path: Path, said: int | None) -> None:
+    path = write(tmp_path / "a.zip", raw_zip([bomb("train/REAL/1.jpg", 64 << 20, said)]))
+    tracemalloc.start()
+    with pytest.raises(
+        BadArchive, match="claims 67108864 bytes" if said is None else "does not have"
+    ):
+        examine(path, whole=True)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
 
 
 def test_examine_compares_the_pins(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_the_committed_params_are_what_conf_composes(tmp_path):
 def test_the_groups_of_the_design_exist():
     assert {"sample", "cifake", "archive"} <= set(GROUPS["data"])
     assert {"default", "paper", "resnet50", "inceptionv3", "cnn32", "all"} <= set(GROUPS["model"])
-    assert {"quick", "paper", "robust", "quick_robust"} <= set(GROUPS["train"])
+    assert {"quick", "paper", "robust", "quick_robust", "tuned"} <= set(GROUPS["train"])
 
 
 @pytest.mark.parametrize(("data", "model", "train"), list(itertools.product(*GROUPS.values())))
@@ -64,10 +64,26 @@ def test_the_papers_recipe_is_exact(tmp_path):
     recipe = tree["train"]
     assert (recipe["epochs"], recipe["steps_per_epoch"], recipe["batch_size"]) == (5, 300, 64)
     assert (recipe["optimizer"], recipe["schedule"]) == ("adam", "constant")
+    # one phase, one rate
+    assert (recipe["warmup"], recipe["head_epochs"], recipe["backbone_rate"]) == (0, 0, 1)
     assert recipe["augmentation"] == {
         "horizontal_flip": True, "zoom": 0.2, "blur": None, "jpeg": None, "noise": None,
     }  # fmt: skip
     assert tree["preprocess"]["validation_fraction"] == 0.2
+
+
+FAMILIES = ("resnet50v2", "densenet121", "efficientnetv2b0", "convnext_tiny", "mobilenetv3_large")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_tuned_recipe(tmp_path, name):
+    params = validate(composed(tmp_path, "data=cifake", "train=tuned", f"model={name}"))
+    recipe, settings = params.train, params.model[name]
+    assert 0 < recipe.head_epochs < recipe.epochs and 0 < recipe.backbone_rate < 1
+    assert (recipe.schedule, recipe.optimizer) == ("cosine", "adamw") and recipe.warmup > 0
+    assert (settings.weights, settings.preprocessing) == ("imagenet", "imagenet")
+    assert (settings.input_pixels, settings.trainable_layers) == (224, "all")
+    assert settings.batchnorm == "train"
 
 
 def test_one_value_of_one_backbone_can_be_set(tmp_path):

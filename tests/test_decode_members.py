@@ -1,11 +1,13 @@
 """Members read without zipfile's own detours, and processes that end when they should."""
 
 import os
+import re
 import signal
 import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 import zipfile
 from types import SimpleNamespace
 
@@ -16,6 +18,19 @@ from detector.data import decode
 from detector.data.decode import decode_members, read_member
 from detector.errors import ExpectedError
 from tests.helpers import ROOT, coded, image_members, patch, random_pixels, zip_of
+from tests.raw_zip import (
+    DEFLATED,
+    DEVICE,
+    ENCRYPTED,
+    LINK,
+    PATCH,
+    STRONG,
+    bomb,
+    deflate,
+    member,
+    overlapping,
+    raw_zip,
+)
 
 NAME = "train/REAL/größe.jpg"
 JPEG = coded(random_pixels(1))
@@ -81,27 +96,81 @@ def directory(offset, *values):
         directory(9, 0),  # names not in UTF-8
         directory(16, 0),  # checksum
         directory(20, 9, 0),  # coded size: too small
-        directory(20, *struct.pack("<I", 2**31)),  # too large, which harms nobody
+        directory(20, *struct.pack("<I", 2**31)),  # too large
         directory(24, 9, 0),  # size: too small
-        directory(24, *struct.pack("<I", 2**24)),  # too large, which harms nobody
+        directory(24, *struct.pack("<I", 2**24)),  # too large
         directory(42, 200),  # offset: into the content
         directory(42, *struct.pack("<I", 2**20)),  # over the end
     ],
 )
-def test_of_a_strange_member_zipfile_decides(tmp_path, change):
+def test_a_strange_member_is_refused_or_read_as_zipfile_reads_it(tmp_path, change):
     path = deflated(tmp_path / "a.zip")
     patch(path, NAME, change)
     with zipfile.ZipFile(path) as archive:
         name = archive.namelist()[1]
         try:
-            expected = archive.read(name)
-        except Exception as error:
-            expected = f"damaged in the archive ({decode._words(error)})"
-        try:
-            found = read_member(archive, name)
+            assert read_member(archive, name) == archive.read(name) == JPEG
         except ValueError as error:
-            found = str(error)
-    assert found == expected
+            assert re.match("damaged in the archive|encrypted|compressed in a way", str(error))
+
+
+def said_of(path, data, name="a.jpg"):
+    """Give why the member is not read."""
+    path.write_bytes(data)
+    with zipfile.ZipFile(path) as archive, pytest.raises(ValueError) as error:
+        read_member(archive, name)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"mode": LINK}, "a link, not a file"),
+        ({"mode": DEVICE}, "neither a file nor a folder"),
+        ({"flags": ENCRYPTED}, "encrypted"),
+        ({"flags": STRONG}, "encrypted"),
+        ({"flags": PATCH}, "compressed in a way that is not supported (a patch)"),
+        ({"method": zipfile.ZIP_BZIP2}, "compressed in a way that is not supported (method 12)"),
+        ({"method": zipfile.ZIP_LZMA}, "compressed in a way that is not supported (method 14)"),
+        ({"method": 97}, "compressed in a way that is not supported (method 97)"),
+        ({"size": 5, "crc": 0}, "damaged in the archive (says it has 5 bytes, coded as"),
+        ({"coded_size": 5}, f"damaged in the archive (says it has {len(JPEG)} bytes, coded as 5)"),
+        ({"local_name": b"b.jpg"}, "damaged in the archive (its name is 'b.jpg' in its header)"),
+    ],
+)
+def test_members_that_are_not_read_though_they_hold_an_image(tmp_path, fields, reason):
+    data = raw_zip([member("a.jpg", JPEG, **fields)])
+    assert said_of(tmp_path / "a.zip", data).startswith(reason)
+
+
+def test_a_name_that_goes_on_after_a_nul(tmp_path):
+    data = raw_zip([member("a.jpg\0.exe", JPEG)])
+    assert said_of(tmp_path / "a.zip", data) == "called by a name with a NUL character"
+
+
+def test_a_bomb_that_claims_to_be_small_is_not_unfolded(tmp_path):
+    data = raw_zip([bomb("a.jpg", 64 << 20, said=70_000)])  # whose checksum fits those
+    tracemalloc.start()
+    assert "does not have the 70000 bytes that it says" in said_of(tmp_path / "a.zip", data)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+
+
+def test_a_deflated_member_is_not_cut_off_where_the_directory_says(tmp_path):
+    """Python's zipfile gives the first part, if the checksum is that part's."""
+    head = JPEG[:-10]
+    one = member("a.jpg", head, method=DEFLATED, coded=deflate(JPEG))
+    assert "does not have the" in said_of(tmp_path / "a.zip", raw_zip([one]))
+
+
+def test_members_that_share_their_bytes(tmp_path):
+    data = overlapping(["a.jpg", "b.jpg", "c.jpg"], JPEG)
+    for name in ("a.jpg", "b.jpg"):
+        assert said_of(tmp_path / "a.zip", data, name) == (
+            "damaged in the archive (overlaps what follows it)"
+        )
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert read_member(archive, "c.jpg") == JPEG
 
 
 @pytest.fixture

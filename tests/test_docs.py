@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.helpers import ROOT
 
 
@@ -13,8 +15,9 @@ def named_tests(text):
         yield file, name
 
 
-def test_every_test_that_reliability_names_exists():
-    named = list(named_tests((ROOT / "docs/reliability.md").read_text(encoding="utf-8")))
+@pytest.mark.parametrize("document", ["reliability", "upgrading"])
+def test_every_test_that_a_document_names_exists(document):
+    named = list(named_tests((ROOT / f"docs/{document}.md").read_text(encoding="utf-8")))
     assert len(named) > 30
     missing = [
         f"{file}::{name}"

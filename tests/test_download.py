@@ -260,7 +260,11 @@ def damaged() -> bytes:
         (SMALL[:-100], {}, "not a readable zip archive"),
         (SMALL, {"sha256": "0" * 64}, f"sha256 is {hashlib.sha256(SMALL).hexdigest()}, but data."),
         (make_zip(3), {"images": COUNTS}, "it has train/REAL 3, train/FAKE 3, test/REAL 3, "),
-        (damaged(), {"images": COUNTS}, "'test/REAL/0001.jpg' is damaged (Bad CRC-32"),
+        (
+            damaged(),
+            {"images": COUNTS},
+            "'test/REAL/0001.jpg' is unusable: damaged in the archive (Bad CRC-32",
+        ),
         (make_zip(extra=("readme.md",)), {"images": COUNTS}, "such as 'readme.md'"),
     ],
 )

@@ -11,6 +11,7 @@ from scipy.stats import ks_2samp
 from detector.data.external import audit_set, choose, find_sets, label_of
 from detector.errors import ExpectedError
 from tests.helpers import coded, random_pixels, zip_of
+from tests.raw_zip import member, raw_zip
 
 
 @pytest.fixture
@@ -24,9 +25,9 @@ def put(name: str, members: dict[str, bytes]) -> Path:
     path = Path("external", name)
     if name.endswith(".zip"):
         return zip_of(path, members.items())
-    for member, data in members.items():
-        (path / member).parent.mkdir(parents=True, exist_ok=True)
-        (path / member).write_bytes(data)
+    for inner, data in members.items():
+        (path / inner).parent.mkdir(parents=True, exist_ok=True)
+        (path / inner).write_bytes(data)
     return path
 
 
@@ -156,6 +157,19 @@ def test_a_name_that_is_not_utf8(folder):
     Path(os.fsdecode(b"external/s/test/REAL/gr\xf6sse.jpg")).write_bytes(coded(random_pixels(0)))
     (one,) = find_sets("external")
     assert one.bad == [("test/REAL/gr\\udcf6sse.jpg", "the name is not UTF-8")]
+
+
+def test_odd_members_of_a_zip_are_listed(folder):
+    image = coded(random_pixels(0))
+    odd = [("", b"x"), ("\0", b""), ("REAL/", b""), ("REAL/a.jpg/", image), ("x/", b"more")]
+    members = [member(*one) for one in [("REAL/a.jpg", image), *odd]]
+    Path("external/a.zip").write_bytes(raw_zip(members))
+    (one,) = find_sets("external")
+    assert list(one.labels) == ["REAL/a.jpg"] and one.ignored == ["", "", "x/"]
+    assert [bad.member for bad in one.bad] == ["REAL/a.jpg/"]
+    Path("external/a.zip").write_bytes(raw_zip(members, count=7))
+    with pytest.raises(ExpectedError, match="its end counts 7 members, its directory has 6"):
+        find_sets("external")
 
 
 def test_a_part_of_each_class_is_chosen_by_name(folder):

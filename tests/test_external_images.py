@@ -1,6 +1,7 @@
 """Images of every kind are brought to the size of the network, or refused with a reason."""
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from PIL import Image, ImageCms
 
 from detector.data.decode import decode_image
 from detector.data.external import label_of
-from detector.data.external_images import decode_any
+from detector.data.external_images import decode_any, read_file
 from tests.helpers import coded, png, random_pixels
+from tests.raw_zip import LINK, bomb, member, raw_zip
 
 PIXELS = random_pixels(7)
 PICTURE = Image.fromarray(PIXELS)
@@ -187,6 +189,20 @@ def test_unusable_files_say_why(name, recwarn):
             decode_any(data, 32, recode=False)
         assert str(error.value).startswith(reason) and "0x" not in str(error.value)
     assert not recwarn.list
+
+
+def test_a_zip_is_read_no_further_than_its_directory_says(tmp_path):
+    path = tmp_path / "a.zip"
+    path.write_bytes(
+        raw_zip([bomb("a.png", 100 << 20, said=110_000), member("b.png", b"x", mode=LINK)])
+    )
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="does not have the 110000 bytes that it says"):
+        read_file(str(path), "a.png")
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+    with pytest.raises(ValueError, match=r"^a link, not a file"):
+        read_file(str(path), "b.png")
 
 
 def test_the_largest_image_is_not_refused_for_its_size():

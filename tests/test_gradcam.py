@@ -150,6 +150,12 @@ def test_resnet50_against_one_tape_through_the_whole_network():
         ("InceptionV3", 75, 4, ("mixed2", 7)),
         # block_6_pad, 5x5, comes later.
         ("MobileNetV2", 32, 4, ("block_6_expand_relu", 4)),
+        ("MobileNetV3Large", 32, 4, ("activation_1", 4)),
+        ("EfficientNetV2B0", 32, 4, ("block4a_expand_activation", 4)),
+        ("ResNet50V2", 32, 4, ("conv3_block3_out", 4)),
+        ("DenseNet121", 32, 4, ("pool3_conv", 4)),
+        # The sum, written with +, at the end of the second stage.
+        ("ConvNeXtTiny", 32, 4, ("add_5", 4)),
     ],
 )
 def test_the_layer_that_is_explained(name, size, minimum_map, expected):

@@ -7,7 +7,9 @@ from detector.data.arrays import SPLITS, load_split
 from detector.data.decode import BadImage, decode_members, low_frequencies
 from detector.data.ingest import plan_splits, sort_members, write_arrays
 from detector.errors import ExpectedError
+from stages.preprocess import member_names
 from tests.helpers import coded, image_members, make_archive, random_pixels, zip_of
+from tests.raw_zip import member, raw_zip
 
 
 def test_members_are_sorted():
@@ -31,6 +33,19 @@ def test_members_are_sorted():
     assert [entry.member for entry in bad] == ["../a.jpg", "readme.txt", "train/REAL/a.jpg"]
     assert bad[2].reason == "the archive has this name twice; the last one is used"
     assert ignored == ["__MACOSX/train/REAL/._a.jpg", "train/REAL/.DS_Store"]
+
+
+def test_odd_members_are_listed(tmp_path):
+    image = coded(random_pixels(0))
+    odd = [("", b"x"), ("train/REAL/", b""), ("train/REAL/a.jpg/", image)]
+    path = tmp_path / "a.zip"
+    path.write_bytes(raw_zip([member(*one) for one in odd]))
+    used, bad, ignored = sort_members(member_names(path))
+    assert not used and not ignored
+    assert [entry.member for entry in bad] == ["", "train/REAL/a.jpg/"]
+    path.write_bytes(raw_zip([member(*one) for one in odd], count=2))
+    with pytest.raises(ExpectedError, match="its end counts 2 members, its directory has 3"):
+        member_names(path)
 
 
 def test_of_a_name_that_occurs_twice_the_last_one_is_used(tmp_path):

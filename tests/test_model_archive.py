@@ -21,6 +21,7 @@ from detector.deployment.model_archive import (
 from detector.errors import ExpectedError
 from tests.helpers import patch, zip_of
 from tests.model_files import described
+from tests.raw_zip import LINK, member, overlapping, raw_zip, zip64
 
 WEIGHTS = bytes(range(256)) * 10_000  # two and a half chunks
 
@@ -131,7 +132,7 @@ def test_a_damaged_byte_is_found(model, tmp_path):
     data[place] ^= 1
     data[data.index(b"balanced")] ^= 1
     model.write_bytes(data)
-    assert "model.json is damaged: Bad CRC-32" in sentence(read_description, model)
+    assert "model.json is damaged in the archive (Bad CRC-32" in sentence(read_description, model)
 
 
 def encrypted(data, local, entry):
@@ -177,6 +178,32 @@ def test_what_is_no_json_is_refused(tmp_path, text):
 @pytest.mark.parametrize("text", ["[]", "1", "null", "{}", '{"format": "1"}'])
 def test_json_of_another_kind_is_refused(tmp_path, text):
     assert "not a model of this program" in sentence(read_description, rewritten(tmp_path, text))
+
+
+def test_a_format_of_thousands_of_digits(tmp_path):
+    path = rewritten(tmp_path, '{"format": ' + "9" * 5000 + "}")
+    assert "not a model of this program" in sentence(read_description, path)
+
+
+def strange_models() -> dict[str, bytes]:
+    good = [("model.json", described().model_dump_json().encode()), ("weights.h5", b"weights")]
+    return {
+        "uncounted": raw_zip([member(*one) for one in good], count=3),
+        "far": zip64(good, 2**63),
+        "overlapping": overlapping(["model.json", "weights.h5"], b"text"),
+        "links": raw_zip([member(*one, mode=LINK) for one in good]),
+        "nul": raw_zip([member(name + "\0.exe", content) for name, content in good]),
+        "nameless": raw_zip([member("", b"x"), member(*good[0])]),
+    }
+
+
+@pytest.mark.parametrize("name", strange_models())
+def test_a_strange_zip_is_refused_in_a_sentence(tmp_path, name):
+    path = tmp_path / "a.zip"
+    path.write_bytes(strange_models()[name])
+    sentence(read_description, path)
+    if name != "overlapping":  # of which the last member lies alone
+        sentence(weights_of, path)
 
 
 def test_another_format_is_named(tmp_path):

@@ -15,6 +15,8 @@ import onnxruntime  # noqa: E402
 
 from detector.deployment.detector import Detector  # noqa: E402
 from detector.deployment.onnx_export import export, metadata  # noqa: E402
+from detector.deployment.onnx_graph import Graph, UnknownLayer, Value  # noqa: E402
+from detector.deployment.onnx_layers import LAYERS  # noqa: E402
 from detector.errors import ExpectedError  # noqa: E402
 from detector.networks.model import build_model  # noqa: E402
 from tests.model_files import DECISION, described, noisy_images, settings, spread  # noqa: E402
@@ -52,11 +54,43 @@ def agrees(detector, path, images):
         pytest.param("resnet50", IMAGENET, marks=pytest.mark.slow),
         pytest.param("inceptionv3", IMAGENET, marks=pytest.mark.slow),
         pytest.param("efficientnetv2b0", IMAGENET, marks=pytest.mark.slow),
+        # Of kinds of layers that others have: not in every run.
+        pytest.param("resnet50v2", IMAGENET, marks=pytest.mark.soak),
+        pytest.param("densenet121", IMAGENET, marks=pytest.mark.soak),
+        pytest.param("convnext_tiny", IMAGENET, marks=pytest.mark.slow),
+        pytest.param("mobilenetv3_large", IMAGENET, marks=pytest.mark.slow),
     ],
 )
 def test_each_backbone(tmp_path, backbone, changes):
     images = noisy_images(20)
     agrees(untrained(images, backbone, **changes), tmp_path / "a.onnx", images)
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_layers_that_work_on_each_place_of_a_map(tmp_path, scale):
+    pixels, layers = keras.Input((8, 8, 3)), keras.layers
+    rng = np.random.default_rng(0)
+    x = layers.Dense(6, activation="gelu")(pixels)
+    normalise = layers.LayerNormalization(scale=scale)
+    x = layers.ReLU(max_value=0.7)(0.5 * normalise(x) + 0.1)
+    x = keras.Sequential([layers.Conv2D(6, 2, activation="hard_swish")])(x)
+    detector = around(keras.Model(pixels, x + 2.0), images := noisy_images(20, 8))
+    normalise.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in normalise.get_weights()])
+    agrees(detector, tmp_path / "a.onnx", images)
+
+
+@pytest.mark.parametrize("kind", ["Add", "Dense", "LayerNormalization"])
+def test_shapes_that_are_not_known_are_refused(kind):
+    vector = Value("v", (None, 3))
+    values = {
+        "Add": [Value("m", (None, 4, 4, 3)), vector],
+        "Dense": [Value("s", (None, 4, 3))],
+        "LayerNormalization": [vector],
+    }[kind]
+    layer = getattr(keras.layers, kind)(*([2] if kind == "Dense" else []), name="it")
+    layer.build([each.shape for each in values] if kind == "Add" else values[0].shape)
+    with pytest.raises(UnknownLayer, match="its layer it takes"):
+        LAYERS[kind](Graph(), layer, values)
 
 
 @pytest.mark.parametrize("resize", ["nearest", "bilinear", "bicubic"])
@@ -167,9 +201,10 @@ def test_where_nothing_is_sure_the_band_has_no_end():
     ("layer", "text"),
     [
         (keras.layers.Conv2DTranspose(2, 3, name="up"), "its layer up is of the kind"),
-        (keras.layers.ReLU(max_value=6, name="six"), "its layer six is no plain ReLU"),
+        (keras.layers.ReLU(negative_slope=0.1, name="six"), "its layer six is no plain ReLU"),
         (keras.layers.Activation("tanh", name="t"), "its layer t has the activation tanh"),
-        (keras.layers.Dense(3, name="d"), "its layer d takes more than one vector an image"),
+        (keras.ops.square, "its layer square"),
+        (keras.layers.LayerNormalization(axis=1, name="l"), "its layer l works along axis"),
         (keras.layers.Reshape((4, 1, 48), name="r"), "its layer r makes"),
         (keras.layers.BatchNormalization(axis=1, name="b"), "its layer b works along axis 1"),
         (keras.layers.Resizing(4, 4, "area", name="z"), "its layer z resizes by area"),

@@ -8,6 +8,7 @@ import yaml
 
 from detector.errors import ExpectedError
 from detector.params import validate
+from stages.common import read_params
 from tests.helpers import ROOT, composed_params
 
 MISSING = object()
@@ -103,7 +104,7 @@ def test_input_pixels_of_a_number(tree):
         (
             "model.resnet50.backbone",
             "vgg16",
-            "'vgg16' is none of bird_lotfi, cnn32, efficientnetv2b0",
+            "'vgg16' is none of bird_lotfi, cnn32, convnext_tiny, densenet121",
         ),
         ("model.resnet50.backbone", None, "must be a valid string, not None"),
         ("model.resnet50.trainable_layers", -1, "must be greater than or equal to 0 or 'all'"),
@@ -115,6 +116,13 @@ def test_input_pixels_of_a_number(tree):
         ("train.epochs", 0, "must be greater than or equal to 1, not 0"),
         ("train.steps_per_epoch", 0, "must be greater than or equal to 1, not 0"),
         ("train.optimizer", "Adam", "must be 'adam', 'adamw' or 'sgd', not 'Adam'"),
+        ("train.warmup", 1, "must be less than 1, not 1"),
+        ("train.warmup", -0.1, "must be greater than or equal to 0, not -0.1"),
+        ("train.head_epochs", 3, "must be less than the 3 epochs of the training, not 3"),
+        ("train.head_epochs", -1, "must be greater than or equal to 0, not -1"),
+        ("train.head_epochs", MISSING, "is missing"),
+        ("train.backbone_rate", 0, "must be greater than 0, not 0"),
+        ("train.backbone_rate", 1.5, "must be less than or equal to 1, not 1.5"),
         ("train.augmentation.zoom", 1, "must be less than 1, not 1"),
         ("evaluate.batch_size", 0, "must be greater than or equal to 1, not 0"),
     ],
@@ -135,6 +143,14 @@ def test_kaggle_needs_a_dataset_and_its_version(tree):
     assert validate(tree).data.path is None
     tree = changed(tree, "data.kaggle_dataset", None)
     assert complaint(tree) == "data.kaggle_dataset: is needed when source is kaggle"
+
+
+@pytest.mark.parametrize("schedule", ["constant", "onecycle"])
+def test_warm_up_is_of_the_cosine_schedule(tree, schedule):
+    tree = changed(tree, "train.schedule", schedule)
+    assert validate(tree).train.warmup == 0
+    words = complaint(changed(tree, "train.warmup", 0.1))
+    assert words == f"train.warmup: must be 0 with schedule {schedule}, not 0.1"
 
 
 def test_every_wrong_key_is_named(tree):
@@ -167,6 +183,35 @@ def test_variants_of_a_backbone_are_models_of_their_own(tree):
     settings = tree["model"]["resnet50"]
     params = validate({**tree, "model": {"a": settings, "int": {**settings, "dropout": 0.0}}})
     assert list(params.model) == ["a", "int"]
+
+
+def test_a_number_too_long_to_write(tree):
+    sentence = complaint(changed(tree, "seed", 16**5000))
+    assert sentence == f"seed: must be less than {2**31}, not a number that is too long to show"
+    complaint(changed(tree, "model.cnn32.input_size", 16**5000))
+
+
+def test_keys_that_are_no_names(tree):
+    assert complaint({**tree, "a\n\x1b": 1}) == r"'a\n\x1b': is not a key that exists"
+    assert complaint({**tree, 7: 1}) == "7: must be text, not 7"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed: 2024-02-30",
+        "a: !!bool x",
+        "a: !!timestamp x",
+        "a: !!int x",
+        "a: [" * 3000,
+        "a: " + "9" * 5000,
+    ],
+)
+def test_yaml_that_the_parser_fails_on(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ExpectedError, match=r"^params\.yaml: cannot be read \(.*git checkout"):
+        read_params()
 
 
 @pytest.mark.parametrize("content", [None, [], "text", 3])

@@ -63,8 +63,10 @@ def test_declared_metrics_and_plots_are_there(clone):
             assert {column, settings["x"], "backbone"} <= set(table.columns)
             assert set(table["backbone"]) == set(BACKBONES)
             assert clone.path(f".dvc/plots/{settings['template']}.json").exists()
+    assert set(BACKBONES) <= set(pipeline["artifacts"])
     for name, artifact in pipeline["artifacts"].items():
-        assert clone.path(artifact["path"]).exists(), name
+        assert artifact["path"] == f"models/{name}.zip"
+        assert clone.path(artifact["path"]).exists() == (name in BACKBONES)
     shown = clone("dvc metrics show")
     for path in (
         "data.json", "external.json", "resnet50/training.json", "inceptionv3/evaluation.json",

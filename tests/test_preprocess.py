@@ -233,7 +233,7 @@ BAD = {
     "test/FAKE/program.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n", "not a JPEG"),
     "test/FAKE/encrypt.jpg": (coded(PIXELS), "encrypted"),
     "test/FAKE/damaged_.jpg": (coded(PIXELS), "damaged in the archive (Bad CRC-32"),
-    "test/FAKE/compress.jpg": (coded(PIXELS), "damaged in the archive ("),
+    "test/FAKE/compress.jpg": (coded(PIXELS), "compressed in a way that is not supported"),
     "test/FAKE/swollen_.jpg": (coded(PIXELS), "claims 1073741824 bytes"),
     "test/FAKE/.hidden.jpg": (coded(PIXELS), "a hidden file"),
     "test/FAKE/a.txt": (b"text", "the name does not end in .jpg"),

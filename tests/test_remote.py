@@ -15,8 +15,8 @@ from tests.s3_server import ACCESS_KEY, BUCKET, FOLDER, SECRET_KEY, serve
 from tools.verify import hashes
 
 pytestmark = pytest.mark.slow
-WEIGHTS, ARCHIVE, TRAIN, TEST = (
-    "models/cnn32.weights.h5", "data/raw/sample.zip", "data/train", "data/test",
+WEIGHTS, MODEL, ARCHIVE, TRAIN, TEST = (
+    "models/cnn32.weights.h5", "models/cnn32.zip", "data/raw/sample.zip", "data/train", "data/test",
 )  # fmt: skip
 MISSING = "Some of the cache files do not exist neither locally nor on remote"
 
@@ -186,6 +186,16 @@ def test_missing_objects_are_noticed_and_made_again(first, bucket, colleague):
         assert ran(output) == {"download"} and "failed to reproduce 'preprocess'" in output
         assert ran(clone("dvc repro preprocess")) == {"preprocess"}
     assert are_those_of(first, clone, ARCHIVE, TRAIN, TEST)
+
+
+def test_a_model_is_had_by_its_name_or_path(first, tmp_path):
+    first("git tag -a cnn32@v1.0.0 -m 'the first one'")
+    keys = f"AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY}"
+    for command in (f"artifacts get {first.folder} cnn32", f"get {first.folder} {MODEL}"):
+        first(f"cd {tmp_path} && {keys} dvc {command}")
+        got = tmp_path / "cnn32.zip"
+        assert md5(got.read_bytes()) == hashes(first.folder)[MODEL]
+        got.unlink()
 
 
 @pytest.mark.soak

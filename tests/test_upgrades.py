@@ -22,7 +22,6 @@ from packaging.utils import canonicalize_name
 from tests.clone import Clone
 from tests.helpers import ROOT
 from tests.strict import DEPRECATIONS, MODULES, OURS, strict
-from tests.test_docs import named_tests
 
 DOCUMENT = (ROOT / "docs/upgrading.md").read_text(encoding="utf-8")
 CI = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
@@ -229,17 +228,6 @@ def test_everything_that_is_needed_is_pinned_and_takes_this_python(file, version
 
 
 # The document
-
-
-def test_every_test_that_the_document_names_exists():
-    named = list(named_tests(DOCUMENT))
-    assert len(named) > 30
-    missing = [
-        f"{file}::{name}"
-        for file, name in named
-        if f"def {name}(" not in (ROOT / "tests" / file).read_text(encoding="utf-8")
-    ]
-    assert missing == []
 
 
 def test_every_file_that_the_document_names_exists():

@@ -1,12 +1,10 @@
 """The archive as one file: what it holds, whether it is whole, and how a folder becomes one."""
 
 import hashlib
-import lzma
 import os
 import stat
 import sys
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,23 +14,13 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from detector.data.layout import CLASSES, SPLITS, locate
+from detector.data.zips import check_size, is_folder, open_zip, read_whole, words
 from detector.errors import ExpectedError
 
 _CHUNK = 1 << 20  # bytes held in memory at a time
 
 # A zip has no zone and no date before this one; a fixed date makes equal folders equal bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
-
-# What reading a damaged, encrypted or exotically compressed member raises, as fuzzing shows.
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    RuntimeError,  # encrypted; its NotImplementedError: compressed in a way that Python lacks
-    ValueError,
-)
 
 
 class BadArchive(Exception):
@@ -69,7 +57,7 @@ def examine(
     Raises BadArchive.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             digest = _sha256(path)
             if sha256 is not None and digest != sha256:
                 raise BadArchive(f"its sha256 is {digest}, but data.sha256 pins {sha256}")
@@ -80,8 +68,9 @@ def examine(
                 )
             if whole:
                 _check_bytes(archive)
-    except _UNREADABLE as error:
-        raise BadArchive(f"it is not a readable zip archive ({_begins(path)}{error})") from error
+    except (OSError, zipfile.BadZipFile) as error:
+        reason = f"{_begins(path)}{words(error)}"
+        raise BadArchive(f"it is not a readable zip archive ({reason})") from error
     return Contents(counts, os.path.getsize(path), digest)
 
 
@@ -169,17 +158,17 @@ def _check_link(link: Path, root: Path) -> None:
 
 def _count(archive: zipfile.ZipFile, whole: bool) -> dict[str, dict[str, int]]:
     counts = {split: dict.fromkeys(reversed(CLASSES), 0) for split in SPLITS}
-    names = [info.filename for info in archive.infolist() if not info.is_dir()]
-    wrong = {}
+    names = [info.filename for info in archive.infolist() if not is_folder(info)]
+    wrong = []
     for name in names:
         try:
             split, label = locate(name)
         except ValueError as error:
-            wrong[name] = str(error)
+            wrong.append((name, str(error)))
         else:
             counts[split][CLASSES[label]] += 1
     if wrong and (whole or len(wrong) == len(names)):
-        name, reason = next(iter(wrong.items()))
+        name, reason = wrong[0]
         raise BadArchive(
             f"{len(wrong)} of its {len(names)} files are not images in their place, "
             f"such as {name!r} ({reason})"
@@ -193,15 +182,14 @@ def _count(archive: zipfile.ZipFile, whole: bool) -> dict[str, dict[str, int]]:
 
 
 def _check_bytes(archive: zipfile.ZipFile) -> None:
-    members = archive.infolist()
+    members = [info for info in archive.infolist() if not is_folder(info)]
     with _bar("checking", len(members), " files") as bar:
         for info in members:
             try:
-                with archive.open(info) as file:
-                    while file.read(_CHUNK):  # at its end zipfile compares the CRC
-                        pass
-            except _UNREADABLE as error:
-                raise BadArchive(f"its file {info.filename!r} is damaged ({error})") from error
+                check_size(info)
+                read_whole(archive, info)
+            except ValueError as error:
+                raise BadArchive(f"its file {info.filename!r} is unusable: {error}") from error
             bar.update()
 
 

@@ -4,9 +4,7 @@ import hashlib
 import io
 import os
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Generator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -18,17 +16,15 @@ import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from detector.data.processes import map_in_processes
+from detector.data.zips import check_size, open_zip, read_whole, words
 from detector.errors import ExpectedError
 
 CHUNK = 512  # images a task; large enough that handing over costs nothing beside decoding
 AHEAD = 128 * 2**20  # bytes of pixels that may be decoded before they are asked for
 
-# A member that claims more than this is not an image of the sizes handled here. It is refused
-# before it is decompressed, so that a zip bomb costs nothing.
-MAXIMUM_MEMBER_BYTES = 32 * 2**20
-
 # Those of layout.IMAGE_SUFFIXES. Pillow knows more, some of which start other programs (EPS).
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+MOST_PAGES = 100  # that are counted
 
 
 class BadImage(NamedTuple):
@@ -120,7 +116,7 @@ def _decode_chunk(archive: str, members: list[str], size: int) -> Chunk:
 def open_archive(archive: str | os.PathLike[str]) -> zipfile.ZipFile:
     """Open a zip, or give what an earlier call opened if the file is still the same.
 
-    Reading the directory of 120,000 members takes half a second. Raises what ZipFile raises.
+    Reading the directory of 120,000 members takes half a second. Raises as open_zip does.
     """
     with open(archive, "rb") as file:
         found = os.fstat(file.fileno())
@@ -130,55 +126,16 @@ def open_archive(archive: str | os.PathLike[str]) -> zipfile.ZipFile:
 
 @lru_cache(maxsize=1)
 def _open(archive: str, version: tuple[int, ...]) -> zipfile.ZipFile:
-    return zipfile.ZipFile(archive)
+    return open_zip(archive)
 
 
 def read_member(archive: zipfile.ZipFile, member: str) -> bytes:
-    """Give the bytes of a member. Raises ValueError, whose text is the reason, if damaged."""
+    """Give the bytes of a member. Raises ValueError, whose text is the reason, if unfit."""
     info = archive.getinfo(member)
     if info.file_size == 0:
         raise ValueError("empty file")
-    if info.file_size > MAXIMUM_MEMBER_BYTES:
-        raise ValueError(f"claims {info.file_size} bytes, more than any image here can need")
-    if info.flag_bits & 0x1:
-        raise ValueError("encrypted")
-    try:
-        content = _read_plain(archive, info)
-        return archive.read(info) if content is None else content
-    except MemoryError:
-        raise
-    except Exception as error:  # zipfile, zlib, lzma and struct raise kinds of their own
-        raise ValueError(f"damaged in the archive ({_words(error)})") from error
-
-
-# Of a member: signature, flags, lengths of its name and of the extra field
-_LOCAL_HEADER = struct.Struct("<4s2xH18x2H")
-_UTF_8 = 0x800
-_HARMLESS_FLAGS = _UTF_8 | 0xE  # names in UTF-8, speed of the coder, sizes after the content
-
-
-def _read_plain(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | None:
-    """Read a member that is as nearly all are: whole, stored or deflated.
-
-    In a third of the time of ZipFile.read, which shall say of any other (None) what is wrong.
-    """
-    plain = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    if not plain or info.flag_bits & ~_HARMLESS_FLAGS or info.compress_size > MAXIMUM_MEMBER_BYTES:
-        return None
-    archive.fp.seek(info.header_offset)
-    try:
-        header = _LOCAL_HEADER.unpack(archive.fp.read(_LOCAL_HEADER.size))
-        signature, flags, name_length, extra_length = header
-        rest = archive.fp.read(name_length + extra_length + info.compress_size)
-        content = rest[name_length + extra_length :]
-        if info.compress_type == zipfile.ZIP_DEFLATED:
-            content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, info.file_size + 1)
-    except (struct.error, zlib.error):
-        return None
-    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF_8 else "cp437")
-    same_name = rest[:name_length] == name and (flags ^ info.flag_bits) & _UTF_8 == 0
-    whole = len(content) == info.file_size and zlib.crc32(content) == info.CRC
-    return content if signature == zipfile.stringFileHeader and same_name and whole else None
+    check_size(info)
+    return read_whole(archive, info)
 
 
 def decode_image(coded: bytes, size: int) -> tuple[np.ndarray, str]:
@@ -199,7 +156,7 @@ def decode_image(coded: bytes, size: int) -> tuple[np.ndarray, str]:
     except UnidentifiedImageError as error:  # its own text has the buffer's address
         raise ValueError(f"not a {', '.join(FORMATS)} file") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ...
-        raise ValueError(f"cannot be read as an image ({_words(error)})") from error
+        raise ValueError(f"cannot be read as an image ({words(error)})") from error
     raise ValueError(reason)
 
 
@@ -207,7 +164,7 @@ def _unfit(image: Image.Image, size: int) -> str | None:
     """Say from the header of an opened image why it cannot be used, if so."""
     if image.size != (size, size):
         return f"{image.width}x{image.height} pixels, not {size}x{size}"
-    frames = getattr(image, "n_frames", 1)
+    frames = count_frames(image)
     if frames > 1:
         return f"animated, {frames} frames"
     if image.mode != "RGB":
@@ -218,10 +175,20 @@ def _unfit(image: Image.Image, size: int) -> str | None:
     return None
 
 
-def _words(error: Exception) -> str:
-    # Some errors name a buffer's address, which differs from run to run.
-    text = str(error).split("<_io")[0].strip() or type(error).__name__
-    return " ".join(text.split())[:120]
+def count_frames(image: Image.Image) -> int:
+    """Count the frames or pages of an opened image, those of a TIFF up to MOST_PAGES."""
+    if image.format != "TIFF":
+        return getattr(image, "n_frames", 1)
+    # Pillow's own count takes time that grows as their square: an hour for those of 60 MB.
+    pages = 1
+    try:
+        while pages < MOST_PAGES:
+            image.seek(pages)
+            pages += 1
+    except EOFError:
+        pass
+    image.seek(0)
+    return pages
 
 
 def codec_name(image: Image.Image) -> str:

@@ -22,6 +22,7 @@ import pandas as pd
 from detector.data.audit import codec_warnings, codecs_by_class, file_sizes_by_class
 from detector.data.decode import BadImage
 from detector.data.layout import CLASSES, IMAGE_SUFFIXES, is_system_file
+from detector.data.zips import is_folder, open_zip
 from detector.errors import ExpectedError
 
 OTHER_ARCHIVES = (".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zst")
@@ -129,10 +130,9 @@ def _listed(name: str, path: Path) -> ImageSet:
 
 def _files_of_zip(path: Path) -> list[str]:
     try:
-        with zipfile.ZipFile(path) as opened:
-            return [info.filename for info in opened.infolist() if not info.is_dir()]
-    except (OSError, zipfile.BadZipFile, RuntimeError, ValueError) as error:
-        # RuntimeError and ValueError: a directory of a later zip version or in a wrong encoding
+        with open_zip(path) as opened:
+            return [info.filename for info in opened.infolist() if not is_folder(info)]
+    except (OSError, zipfile.BadZipFile) as error:
         raise ExpectedError(
             f"{path}: not a readable zip ({error}); replace it or remove it"
         ) from error

@@ -11,9 +11,7 @@ import io
 import os
 import re
 import warnings
-import zipfile
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 import joblib
@@ -23,7 +21,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from detector.data.arrays import SplitWriter
-from detector.data.decode import FORMATS, BadImage, codec_name
+from detector.data.decode import FORMATS, BadImage, codec_name, count_frames, open_archive
+from detector.data.zips import read_whole, words
 from detector.errors import ExpectedError
 
 CHUNK = 64  # images a task; photographs take 100 times as long as images of 32 pixels
@@ -148,7 +147,7 @@ def _chunk(path: str, members: list[str], size: int, recode: bool) -> Chunk:
 def read_file(path: str, member: str) -> bytes:
     """Give the bytes of a member of the folder or zip at `path`, an absolute path.
 
-    Raises ValueError, whose text is the reason, when it is empty, too large or damaged.
+    Raises ValueError, whose text is the reason, when it is empty, too large or unfit.
     """
     if os.path.isdir(path):
         try:
@@ -157,23 +156,10 @@ def read_file(path: str, member: str) -> bytes:
                 return file.read(MAXIMUM_BYTES)
         except OSError as error:
             raise ValueError(f"cannot be read ({error.strerror})") from error
-    archive = _open(path, os.stat(path).st_mtime_ns)
+    archive = open_archive(path)
     info = archive.getinfo(member)
     _check_bytes(info.file_size)
-    if info.flag_bits & 0x1:
-        raise ValueError("encrypted")
-    try:
-        return archive.read(info)
-    except MemoryError:
-        raise
-    except Exception as error:  # zipfile, zlib, lzma and struct raise kinds of their own
-        raise ValueError(f"damaged in the archive ({_words(error)})") from error
-
-
-@lru_cache(maxsize=1)
-def _open(path: str, modified: int) -> zipfile.ZipFile:
-    # `modified`: processes live on, and the file of that name may be another one next time.
-    return zipfile.ZipFile(path)
+    return read_whole(archive, info)
 
 
 def _check_bytes(count: int) -> None:
@@ -204,7 +190,7 @@ def decode_any(coded: bytes, size: int, recode: bool) -> ExternalImage:
     except UnidentifiedImageError as error:  # its own text has the buffer's address
         raise ValueError(f"not a {', '.join(FORMATS)} file") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ...
-        raise ValueError(f"cannot be read as an image ({_words(error)})") from error
+        raise ValueError(f"cannot be read as an image ({words(error)})") from error
     raise ValueError(reason)
 
 
@@ -212,7 +198,7 @@ def _unfit(image: Image.Image) -> str | None:
     """Say from the header of an opened image why it cannot be used, if so."""
     if image.width * image.height > MAXIMUM_PIXELS:
         return f"more than {MAXIMUM_PIXELS:,} pixels"
-    frames = getattr(image, "n_frames", 1)
+    frames = count_frames(image)
     # An MPO is a JPEG with a preview, a depth map or a second eye after it.
     if frames > 1 and image.format != "MPO":
         return f"{frames} pages" if image.format == "TIFF" else f"animated, {frames} frames"
@@ -281,9 +267,3 @@ def _rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     changes.append("alpha flattened" if lowest < 255 else "opaque alpha dropped")
     white = Image.new("RGBA", layered.size, WHITE)
     return Image.alpha_composite(white, layered).convert("RGB"), changes
-
-
-def _words(error: Exception) -> str:
-    # Some errors name a buffer's address, which differs from run to run.
-    text = str(error).split("<_io")[0].strip() or type(error).__name__
-    return " ".join(text.split())[:120]

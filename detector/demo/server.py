@@ -39,6 +39,7 @@ def configured(app: Starlette, listening: socket.socket) -> uvicorn.Server:
     """Give a server that is quiet but for its address. listening: of `bound`."""
     config = uvicorn.Config(
         app,
+        log_config=None,  # its handlers would take the place of those of the process
         access_log=False,
         log_level="warning",
         server_header=False,

@@ -7,6 +7,7 @@ weights as Keras saves them. Equal networks make equal bytes.
 import os
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
 from detector.data.layout import CLASSES
+from detector.data.zips import check_member, find_content, open_zip, read_whole
 from detector.deployment.familiarity import Limits
 from detector.errors import ExpectedError
 from detector.settings import ClassCounts, ModelParams, Section, Sha256
@@ -31,9 +33,8 @@ EDGES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can have
 _DESCRIPTION_BYTES = 1 << 20  # a hundred times what it needs
-# What reading a damaged zip raises. RuntimeError: encrypted; its NotImplementedError: a compression
-# that Python lacks.
-_UNREADABLE = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError)
+# What reading a damaged member raises; ValueError: why it is not read, OverflowError: where it lies
+_DAMAGED = (zipfile.BadZipFile, EOFError, OSError, OverflowError, ValueError, struct.error)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -222,9 +223,9 @@ def _read(path: str | os.PathLike[str], archive: zipfile.ZipFile) -> bytes:
     if archive.getinfo(DESCRIPTION).file_size > _DESCRIPTION_BYTES:
         raise refusal(path, f"{DESCRIPTION} is larger than a description can be")
     try:
-        return archive.read(DESCRIPTION)
-    except _UNREADABLE as error:
-        raise refusal(path, f"{DESCRIPTION} is damaged: {error}") from error
+        return read_whole(archive, archive.getinfo(DESCRIPTION))
+    except ValueError as error:
+        raise refusal(path, f"{DESCRIPTION} is {error}") from error
 
 
 @contextmanager
@@ -250,10 +251,12 @@ def unpacked_weights(path: str | os.PathLike[str]) -> Iterator[str]:
 
 def _chunks(path: str | os.PathLike[str], archive: zipfile.ZipFile) -> Iterator[bytes]:
     try:
+        check_member(archive.getinfo(WEIGHTS))
+        find_content(archive, archive.getinfo(WEIGHTS))
         with archive.open(WEIGHTS) as file:
             while chunk := file.read(1 << 20):  # at its end zipfile compares the CRC
                 yield chunk
-    except _UNREADABLE as error:
+    except _DAMAGED as error:
         raise refusal(path, f"{WEIGHTS} is damaged: {error}") from error
 
 
@@ -266,8 +269,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
             "the path of one"
         )
     try:
-        archive = zipfile.ZipFile(path)
-    except _UNREADABLE as error:
+        archive = open_zip(path)
+    except (OSError, zipfile.BadZipFile) as error:
         raise refusal(path, f"it is no whole zip: {error}") from error
     with archive:
         names = sorted(info.filename for info in archive.infolist())

@@ -11,7 +11,8 @@ import onnx
 from onnx import helper
 
 from detector.deployment.detector import Detector
-from detector.deployment.onnx_layers import TO_CHANNELS_FIRST, Graph, UnknownLayer, Value, network
+from detector.deployment.onnx_graph import TO_CHANNELS_FIRST, Graph, UnknownLayer, Value
+from detector.deployment.onnx_layers import network
 from detector.errors import ExpectedError
 from detector.evaluation.calibration import FLOOR
 

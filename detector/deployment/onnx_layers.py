@@ -1,54 +1,24 @@
-"""Keras layers as ONNX nodes: those that our networks have, and no others.
-
-Inside, images are N,C,y,x, as ONNX wants them, and not N,y,x,C.
-"""
+"""Keras layers as ONNX nodes: those that our networks have, and no others."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import onnx
-from onnx import helper, numpy_helper
 
-TO_CHANNELS_FIRST, TO_CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
+from detector.deployment.onnx_graph import (
+    TO_CHANNELS_FIRST,
+    TO_CHANNELS_LAST,
+    Graph,
+    UnknownLayer,
+    Value,
+)
+
 RESIZE = {
     "nearest": {"mode": "nearest", "nearest_mode": "round_prefer_ceil"},
     "bilinear": {"mode": "linear"},
     # Keys' kernel, whose weights outside of the image are left out, as TensorFlow does
     "bicubic": {"mode": "cubic", "cubic_coeff_a": -0.5, "exclude_outside": 1},
 }
-
-
-class UnknownLayer(Exception):
-    """A layer that is not written here. The text says which."""
-
-
-class Value(NamedTuple):
-    """A result in the graph. shape: as Keras has it, N,y,x,C or N,C, N being None."""
-
-    name: str
-    shape: tuple[int | None, ...]
-
-
-class Graph:
-    """ONNX nodes and constants in the order in which they are added."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node of one output and give the output's name."""
-        name = f"{kind}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name, **attributes))
-        return name
-
-    def constant(self, value: Any, dtype: Any = np.float32) -> str:
-        """Add a constant and give its name."""
-        name = f"constant_{len(self.constants)}"
-        array = np.ascontiguousarray(value, dtype)
-        self.constants.append(numpy_helper.from_array(array, name))
-        return name
 
 
 def network(graph: Graph, model: Any, inputs: list[Value]) -> str:
@@ -58,24 +28,51 @@ def network(graph: Graph, model: Any, inputs: list[Value]) -> str:
     """
     results: dict[str, Value] = {}
     waiting = iter(inputs)
+    operations = {operation.name: operation for operation in model.operations}
     for entry in model.get_config()["layers"]:  # in the order of computation
-        layer = model.get_layer(entry["name"])
-        kind = type(layer).__name__
-        if kind == "InputLayer":
+        layer = operations[entry["name"]]
+        if type(layer).__name__ == "InputLayer":
             results[layer.name] = next(waiting)
             continue
-        values = [results[source] for source in _sources(entry["inbound_nodes"])]
-        if kind not in LAYERS or getattr(layer, "data_format", None) == "channels_first":
-            raise UnknownLayer(f"its layer {layer.name} is of the kind {kind}")
-        results[layer.name] = Value(LAYERS[kind](graph, layer, values), _shape(layer, values))
+        node = entry["inbound_nodes"]
+        if hasattr(layer, "compute_output_shape"):
+            values = [results[source] for source in _sources(node)]
+            results[layer.name] = _layer(graph, layer, values)
+        else:  # no layer, but written with + or *
+            results[layer.name] = _operation(graph, layer, node[0]["args"], results)
     return results[model.output_names[0]].name
 
 
-def _shape(layer: Any, values: list[Value]) -> tuple[int | None, ...]:
+def _layer(graph: Graph, layer: Any, values: list[Value]) -> Value:
+    kind = type(layer).__name__
+    if kind not in LAYERS or getattr(layer, "data_format", None) == "channels_first":
+        raise UnknownLayer(f"its layer {layer.name} is of the kind {kind}")
     shapes = [value.shape for value in values]
-    if type(layer).__name__ == "ImageNetPreprocessing":  # the only one that does not tell
-        return shapes[0]
-    return tuple(layer.compute_output_shape(shapes if len(shapes) > 1 else shapes[0]))
+    result = LAYERS[kind](graph, layer, values)
+    if kind in ("ImageNetPreprocessing", "LayerScale"):  # they do not tell, and keep it
+        return Value(result, shapes[0])
+    shape = layer.compute_output_shape(shapes if len(shapes) > 1 else shapes[0])
+    return Value(result, tuple(shape))
+
+
+def _operation(graph: Graph, operation: Any, taken: Any, results: dict[str, Value]) -> Value:
+    """Add a sum or product. taken: its serialised arguments, tensors and numbers."""
+    kind = type(operation).__name__
+    if kind not in ("Add", "Multiply"):
+        raise UnknownLayer(f"its layer {operation.name} is of the kind {kind}")
+    values = [
+        Value(graph.constant(each), ()) if isinstance(each, int | float)
+        else results[each["config"]["keras_history"][0]]
+        for each in taken
+    ]  # fmt: skip
+    return Value(LAYERS[kind](graph, operation, values), tuple(operation.output.shape))
+
+
+def _sequential(graph: Graph, model: Any, values: list[Value]) -> str:
+    (value,) = values
+    for layer in model.layers:
+        value = _layer(graph, layer, [value])
+    return value.name
 
 
 def _sources(node: Any) -> Iterator[str]:
@@ -101,6 +98,12 @@ def _activated(graph: Graph, layer: Any, result: str) -> str:
             return graph.add("Sigmoid", result)
         case "silu":
             return graph.add("Mul", result, graph.add("Sigmoid", result))
+        case "hard_silu":  # also called hard_swish
+            return graph.add("HardSwish", result)
+        case "gelu":
+            half = graph.add("Mul", result, graph.constant(0.5))
+            erf = graph.add("Erf", graph.add("Mul", result, graph.constant(0.5**0.5)))
+            return graph.add("Add", half, graph.add("Mul", half, erf))
     raise UnknownLayer(f"its layer {layer.name} has the activation {function}")
 
 
@@ -141,15 +144,40 @@ def _batch_normalization(graph: Graph, layer: Any, values: list[Value]) -> str:
 
 
 def _last_axis(layer: Any, values: list[Value]) -> None:
-    if layer.axis not in (-1, [-1], len(values[0].shape) - 1):
+    last = len(values[0].shape) - 1
+    if layer.axis not in (-1, [-1], last, [last]):
         raise UnknownLayer(f"its layer {layer.name} works along axis {layer.axis}")
 
 
+def _layer_normalization(graph: Graph, layer: Any, values: list[Value]) -> str:
+    _last_axis(layer, values)
+    weights, channels = layer.get_weights(), values[0].shape[-1]
+    scale = weights.pop(0) if layer.scale else np.ones(channels)
+    constants = [graph.constant(scale), *(graph.constant(offset) for offset in weights)]
+    if len(values[0].shape) != 4 or layer.rms_scaling:
+        raise UnknownLayer(f"its layer {layer.name} takes no map, or no mean off")
+    last = graph.add("Transpose", values[0].name, perm=TO_CHANNELS_LAST)  # along which ONNX does it
+    last = graph.add("LayerNormalization", last, *constants, axis=-1, epsilon=layer.epsilon)
+    return graph.add("Transpose", last, perm=TO_CHANNELS_FIRST)
+
+
+def _layer_scale(graph: Graph, layer: Any, values: list[Value]) -> str:
+    (factors,) = layer.get_weights()
+    return graph.add("Mul", values[0].name, graph.constant(factors.reshape(1, -1, 1, 1)))
+
+
 def _dense(graph: Graph, layer: Any, values: list[Value]) -> str:
-    if len(values[0].shape) != 2:
-        raise UnknownLayer(f"its layer {layer.name} takes more than one vector an image")
-    kernel, *bias = (graph.constant(array) for array in layer.get_weights())
-    return _activated(graph, layer, graph.add("Gemm", values[0].name, kernel, *bias))
+    kernel, *bias = layer.get_weights()
+    offsets = [graph.constant(array) for array in bias]
+    match len(values[0].shape):
+        case 2:
+            result = graph.add("Gemm", values[0].name, graph.constant(kernel), *offsets)
+        case 4:  # of each place of a map: a convolution of one pixel
+            wanted = graph.constant(kernel.T[..., None, None])
+            result = graph.add("Conv", values[0].name, wanted, *offsets, kernel_shape=(1, 1))
+        case _:
+            raise UnknownLayer(f"its layer {layer.name} takes neither a vector nor a map")
+    return _activated(graph, layer, result)
 
 
 def _affine_of_colours(graph: Graph, layer: Any, values: list[Value]) -> str:
@@ -194,6 +222,8 @@ def _over_all_places(kind: str) -> Callable[[Graph, Any, list[Value]], str]:
 
 def _merge(kind: str) -> Callable[[Graph, Any, list[Value]], str]:
     def merge(graph: Graph, layer: Any, values: list[Value]) -> str:
+        if len({len(value.shape) for value in values if value.shape}) > 1:
+            raise UnknownLayer(f"its layer {layer.name} takes tensors of several ranks")
         result, *others = (value.name for value in values)
         for other in others:
             result = graph.add(kind, result, other)
@@ -231,9 +261,12 @@ def _activation(graph: Graph, layer: Any, values: list[Value]) -> str:
 
 
 def _relu(graph: Graph, layer: Any, values: list[Value]) -> str:
-    if layer.max_value is not None or layer.negative_slope or layer.threshold:
+    if layer.negative_slope or layer.threshold:
         raise UnknownLayer(f"its layer {layer.name} is no plain ReLU")
-    return graph.add("Relu", values[0].name)
+    result = graph.add("Relu", values[0].name)
+    if layer.max_value is None:
+        return result
+    return graph.add("Min", result, graph.constant(layer.max_value))
 
 
 LAYERS: dict[str, Callable[[Graph, Any, list[Value]], str]] = {
@@ -251,6 +284,8 @@ LAYERS: dict[str, Callable[[Graph, Any, list[Value]], str]] = {
     "GlobalAveragePooling2D": _over_all_places("ReduceMean"),
     "GlobalMaxPooling2D": _over_all_places("ReduceMax"),
     "ImageNetPreprocessing": _affine_of_colours,
+    "LayerNormalization": _layer_normalization,
+    "LayerScale": _layer_scale,
     "MaxPooling2D": _pooling("MaxPool"),
     "Multiply": _merge("Mul"),
     "Normalization": _affine_of_colours,
@@ -258,5 +293,6 @@ LAYERS: dict[str, Callable[[Graph, Any, list[Value]], str]] = {
     "Rescaling": _rescaling,
     "Reshape": _reshape,
     "Resizing": _resizing,
+    "Sequential": _sequential,
     "ZeroPadding2D": _zero_padding,
 }

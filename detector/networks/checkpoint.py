@@ -23,6 +23,8 @@ from detector.networks.clock import EpochClock, EpochTime
 
 ROOT = Path(__file__).resolve().parents[2]
 History = dict[str, list[float]]
+# What reading a damaged file raises.
+UNUSABLE = (OSError, ValueError, LookupError, TypeError, EOFError, BadZipFile)
 
 
 def fingerprint(settings: Any, folders: Iterable[str | os.PathLike[str]]) -> str:
@@ -65,9 +67,18 @@ class Checkpoint(keras.callbacks.Callback):
         self.path, self.clock, self.told = Path(path), clock, list(told)
         self.history: History = {}
 
+    def epochs_done(self) -> int:
+        """Tell how many epochs the file says are done; 0 without one that can be read."""
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                return len(json.loads(file["state"].tobytes())["history"]["loss"])
+        except UNUSABLE:
+            return 0
+
     def restore(self, model: keras.Model) -> int:
         """Bring a compiled network, its optimizer and the history to where the file left them.
 
+        The network must be compiled for the phase of the training in which the file was written.
         Returns how many epochs are done. 0 without a file, or with one that cannot be used: then
         nothing is changed. Says on stderr what it found.
         """
@@ -80,7 +91,7 @@ class Checkpoint(keras.callbacks.Callback):
             history = {str(key): list(map(float, of)) for key, of in state["history"].items()}
             (done,) = {len(values) for values in history.values()}
             times = [EpochTime(*each) for each in state["times"]]
-        except (OSError, ValueError, LookupError, TypeError, EOFError, BadZipFile) as error:
+        except UNUSABLE as error:
             words = " ".join(str(error).split()) or type(error).__name__
             _say(f"{self.path}: damaged ({words}); left out, training starts anew")
             return 0

@@ -79,6 +79,8 @@ class _Tally:
             self.multiply_adds += _positions(layer, outputs) * _numbers(kernels)
         elif isinstance(layer, keras.layers.Dense):
             self.multiply_adds += _positions(layer, outputs) * math.prod(layer.kernel.shape)
+        elif not isinstance(layer, keras.layers.Layer):
+            pass  # an operation written with + or *, which has no weights
         elif any(sum(side > 1 for side in weight.shape) > 1 for weight in layer.weights):
             self.uncounted.append(layer.name)
 

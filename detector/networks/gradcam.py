@@ -141,16 +141,17 @@ def _split(model: keras.Model, minimum_map: int) -> _SplitNetwork:
 def _cut(backbone: keras.Model, minimum_map: int) -> tuple[keras.layers.Layer, keras.Model | None]:
     """Find the layer to explain, and what comes after it in the backbone."""
     unfit = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Cropping2D)
+    # Operations are layers and additions written with +, in which the blocks of ConvNeXt end.
     sides = {
         layer: min(layer.output.shape[1:3])
-        for layer in backbone.layers
+        for layer in backbone.operations
         if not isinstance(layer, unfit) and len(layer.output.shape) == 4
     }
     enough = min(minimum_map, max(sides.values(), default=0))
     for layer in reversed(sides):
         if sides[layer] < enough:
             continue
-        if layer is backbone.layers[-1]:
+        if layer is backbone.operations[-1]:
             return layer, None
         try:
             return layer, keras.Model(layer.output, backbone.outputs[0])

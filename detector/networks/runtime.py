@@ -91,7 +91,7 @@ def _quiet_stderr() -> Iterator[None]:
     os.close(writer)
     try:
         yield
-    except BaseException:
+    except Exception:  # not an interrupt, which is nobody's failure
         os.dup2(kept, 2)
         os.set_blocking(reader, False)
         os.write(2, os.read(reader, 65536))

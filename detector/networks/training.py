@@ -1,5 +1,7 @@
 """Train a network by the recipe of params.yaml."""
 
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -12,11 +14,27 @@ from detector.networks.whitening import fit_first_layer
 from detector.settings import TrainParams
 
 
-def make_optimizer(recipe: TrainParams, learning_rate: float, steps: int) -> Any:
-    """Give the optimizer of the recipe. steps: length of the whole training, for the schedule."""
+def make_optimizer(
+    recipe: TrainParams, learning_rate: float, steps: int, backbone: Iterable[Any] = ()
+) -> Any:
+    """Give the optimizer of the recipe.
+
+    steps: length of the training, or of a phase of it, for the schedule. backbone: variables that
+    learn at `backbone_rate` times `learning_rate`, weight decay too: discriminative learning rates,
+    Howard and Ruder, ACL 2018. They have an optimizer of their own in Keras' MultiOptimizer.
+    """
+    head = _optimizer(recipe, learning_rate, steps)
+    own = {id(variable) for variable in backbone}
+    if not own or recipe.backbone_rate == 1:
+        return head
+    slower = _optimizer(recipe, recipe.backbone_rate * learning_rate, steps)
+    return keras.optimizers.MultiOptimizer(lambda v: slower if id(v) in own else head)
+
+
+def _optimizer(recipe: TrainParams, learning_rate: float, steps: int) -> Any:
     rate = learning_rate
     if recipe.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
+        rate = _cosine(learning_rate, steps, rising=int(recipe.warmup * steps))
     elif recipe.schedule == "onecycle":
         rate = OneCycle(learning_rate, steps)
     match recipe.optimizer:
@@ -27,6 +45,14 @@ def make_optimizer(recipe: TrainParams, learning_rate: float, steps: int) -> Any
         case "sgd":
             return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
     raise AssertionError(recipe.optimizer)  # the schema lets no other through
+
+
+def _cosine(highest: float, steps: int, rising: int) -> Any:
+    """Give Keras' schedule: up in `rising` equal steps, down to 0 along a cosine in the others."""
+    decay = keras.optimizers.schedules.CosineDecay
+    if not rising:
+        return decay(highest, steps)
+    return decay(highest / rising, steps - rising, warmup_target=highest, warmup_steps=rising)
 
 
 def use_xla(recipe: TrainParams) -> bool:
@@ -68,14 +94,75 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class LogLearningRate(keras.callbacks.Callback):
-    """Put the learning rate that the last step had into the logs of each epoch."""
+    """Put the learning rate of the last step, the head's, into the logs of each epoch."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Called by Keras; callbacks after this one see the value."""
         if logs is not None:
-            logs["learning_rate"] = float(
-                keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+            optimizer = self.model.optimizer
+            optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of float16's scaling
+            logs["learning_rate"] = max(  # the backbone's is never higher
+                float(keras.ops.convert_to_numpy(each.learning_rate))
+                for each in getattr(optimizer, "optimizers", [optimizer])
             )
+
+
+class _OneTraining(keras.callbacks.CallbackList):
+    """Callbacks that see one training, although each phase is a `fit` of its own."""
+
+    begun, last_phase = False, False
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Called by Keras at the start of each `fit`."""
+        if not self.begun:
+            super().on_train_begin(logs)
+        self.begun = True
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Called by Keras at the end of each `fit`."""
+        if self.last_phase:
+            super().on_train_end(logs)
+
+
+class _Phases:
+    """The head alone for `head_epochs`, then what `build_model` left to learn; both compiled anew.
+
+    So the first steps, in which a new head gives the backbone large gradients at random, leave its
+    weights as they are: keras.io/guides/transfer_learning, Kumar et al., ICLR 2022. A frozen
+    BatchNormalization layer runs on its moving statistics.
+    """
+
+    def __init__(self, model: keras.Model, recipe: TrainParams, rate: float, steps: int) -> None:
+        """rate: of the head. steps: batches an epoch."""
+        self.model, self.recipe, self.rate, self.steps = model, recipe, rate, steps
+        cuts = sorted({0, recipe.head_epochs, recipe.epochs})
+        self.all = [range(start, stop) for start, stop in pairwise(cuts)]
+        self._backbone = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+        layers = [layer for backbone in self._backbone for layer in backbone.layers]
+        self._learning = [layer for layer in layers if layer.trainable]
+        self._now: range | None = None
+
+    def enter(self, phase: range) -> None:
+        """Freeze and compile the network for a phase, unless it was the last one entered."""
+        if phase == self._now:
+            return
+        self._now, recipe = phase, self.recipe
+        backbone_learns = phase.start >= recipe.head_epochs
+        if recipe.head_epochs:
+            for layer in self._learning:
+                layer.trainable = backbone_learns
+        slower = [v for each in self._backbone for v in each.trainable_variables]
+        self.model.compile(
+            make_optimizer(recipe, self.rate, len(phase) * self.steps, slower),
+            loss="binary_crossentropy",
+            metrics=["accuracy"],
+            jit_compile=use_xla(recipe),
+            steps_per_execution=recipe.steps_per_execution,
+        )
+
+    def of_last(self, done: int) -> range:
+        """Give the phase in which the last of `done` epochs lies; the first one for none."""
+        return [phase for phase in self.all if phase.start < max(done, 1)][-1]
 
 
 def train(
@@ -89,30 +176,37 @@ def train(
     verbose: int = 2,
     checkpoint: Checkpoint | None = None,
 ) -> dict[str, list[float]]:
-    """Train `model` in place with binary cross-entropy.
+    """Train `model` in place with binary cross-entropy, in one or two phases.
 
-    callbacks see accuracy, loss, val_accuracy, val_loss and learning_rate after each epoch; after
-    them the checkpoint is written, from which an interrupted training goes on. Returns these
-    values, a list each with a value an epoch.
+    learning_rate: of the head, above 0. callbacks see accuracy, loss, val_accuracy, val_loss and
+    learning_rate (the head's) after each epoch; after them the checkpoint is written, from which an
+    interrupted training goes on. Returns these values, a list each with a value an epoch.
     """
     fit_first_layer(model, train_split.images)
     batches = TrainingBatches(train_split, recipe.batch_size, recipe.steps_per_epoch, seed)
-    model.compile(
-        make_optimizer(recipe, learning_rate, recipe.epochs * len(batches)),
-        loss="binary_crossentropy",
-        metrics=["accuracy"],
-        jit_compile=use_xla(recipe),
-        steps_per_execution=recipe.steps_per_execution,
-    )
+    phases = _Phases(model, recipe, learning_rate, len(batches))
+    # A checkpoint holds the optimizer of the phase that it was written in.
+    phases.enter(phases.of_last(checkpoint.epochs_done() if checkpoint else 0))
     done = checkpoint.restore(model) if checkpoint else 0
-    batches.start_at(done)
-    history = model.fit(
-        batches,
-        epochs=recipe.epochs,
-        initial_epoch=done,
-        shuffle=False,  # TrainingBatches has an order of its own
-        validation_data=OrderedBatches(val_split, 256),
-        callbacks=[LogLearningRate(), *callbacks, *([checkpoint] if checkpoint else [])],
-        verbose=verbose,
-    )
+    told = _OneTraining(
+        [LogLearningRate(), *callbacks, *([checkpoint] if checkpoint else [])],
+        add_history=True, add_progbar=verbose != 0, model=model,
+        verbose=verbose, epochs=recipe.epochs, steps=len(batches),
+    )  # fmt: skip
+    for phase in phases.all:
+        told.last_phase = phase.stop == recipe.epochs
+        if phase.stop <= done and not told.last_phase:
+            continue
+        phases.enter(phase)
+        start = max(done, phase.start)
+        batches.start_at(start)
+        history = model.fit(
+            batches,
+            epochs=phase.stop,
+            initial_epoch=start,
+            shuffle=False,  # TrainingBatches has an order of its own
+            validation_data=OrderedBatches(val_split, 256),
+            callbacks=told,
+            verbose=verbose,
+        )
     return checkpoint.history if checkpoint else history.history
