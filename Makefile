@@ -16,7 +16,7 @@ repro: $(VENV)/installed  ## run the pipeline on the data and backbones of param
 	$(BIN)/dvc repro
 
 test: $(VENV)/installed-test  ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quicktest: $(VENV)/installed-test  ## the tests that train nothing
 	$(BIN)/python -m pytest -m "not slow and not soak"

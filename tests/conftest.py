@@ -16,6 +16,12 @@ os.environ.setdefault(
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first: at the end one process would wait for the other's."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def matplotlib_folder(tmp_path_factory) -> Path:
     """One for all tests: matplotlib looks through the fonts of the machine when it is new."""

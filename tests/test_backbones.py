@@ -82,9 +82,18 @@ def eager():
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config")  # of the fixture `eager`
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["resnet50v2", "densenet121", "efficientnetv2b0", "convnext_tiny", "mobilenetv3_large"]
+    "name",
+    [
+        "efficientnetv2b0",
+        "convnext_tiny",
+        "mobilenetv3_large",
+        # of kinds of layers that the others have, too
+        pytest.param("resnet50v2", marks=pytest.mark.soak),
+        pytest.param("densenet121", marks=pytest.mark.soak),
+    ],
 )
 def test_a_step_and_back_from_a_file(tmp_path, name, eager):
     """By train=tuned, with random weights at the smallest input; its second phase alone."""
