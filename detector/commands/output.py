@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import textwrap
+from abc import ABC, abstractmethod
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ class Answer(NamedTuple):
     overlay: str | None = None
 
 
-class Output:
+class Output(ABC):
     """Write answers to standard output; a subclass says how.
 
     counts: what was written: images by verdict, those `unreadable`, those `warned` of. Raises
@@ -76,9 +77,9 @@ class Output:
         """Give what comes before the answers."""
         return ""
 
+    @abstractmethod
     def line(self, answer: Answer) -> str:
         """Give the text of one answer."""
-        raise NotImplementedError
 
     def last(self) -> str:
         """Give what comes after the answers."""
