@@ -1,6 +1,7 @@
 """Keep the tests away from the account of who runs them: home, Kaggle key, caches."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def isolated(tmp_path_factory, monkeypatch, matplotlib_folder) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("MPLCONFIGDIR", str(matplotlib_folder))
+
+
+@pytest.fixture(autouse=True)
+def figures_end_with_their_test() -> Iterator[None]:
+    """Close what a test drew: others look whether a figure stays open."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
 
 
 @pytest.fixture
