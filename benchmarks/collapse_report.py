@@ -56,7 +56,7 @@ def markdown(result: dict[str, Any]) -> str:
                     )
                 ),
                 *("" if value is None else f"{value:.2f}" for value in moved),
-                f"{run['activations_of_real']['the end']['spread']:.3g}",
+                f"{run['activations_of_real']['end']['spread']:.3g}",
             ]
         )
     aligned = ("left",) * 3 + ("right",) * 7

@@ -119,9 +119,9 @@ def measure_growth(archive: Path, repeats: int, folder: Path) -> Measured:
     ]
 
 
-def prepare(folder: Path, archive: Path) -> None:
+def prepare(folder: Path, archive: Path, *overrides: str) -> None:
     """Make a folder in which the stage finds params.yaml and the archive."""
-    compose(folder / "params.yaml", ["data=archive", f"data.path={archive}"])
+    compose(folder / "params.yaml", ["data=archive", f"data.path={archive}", *overrides])
     link = folder / "data/raw/archive.zip"
     link.parent.mkdir(parents=True)
     link.symlink_to(archive)

@@ -200,6 +200,7 @@ class TrainParams(Section):
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
     xla: bool | Literal["auto"]
     steps_per_execution: int = Field(ge=1)
+    strategy: Literal["none", "mirrored", "multiworker"]
     augmentation: Augmentation
     model_defaults: ModelDefaults
 
@@ -224,6 +225,13 @@ class TrainParams(Section):
         if xla is True and info.data.get("deterministic"):
             raise ValueError("true needs deterministic: false, since TensorFlow's XLA is not")
         return xla
+
+    @field_validator("strategy")
+    @classmethod
+    def _several_replicas_take_no_xla(cls, strategy: str, info: ValidationInfo) -> str:
+        if strategy != "none" and info.data.get("xla") is True:
+            raise ValueError(f"{strategy} needs xla: auto or false")
+        return strategy
 
 
 Quality = Annotated[int, Field(ge=1, le=100)]

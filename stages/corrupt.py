@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from detector.data.arrays import Split, load_split
+from detector.data.arrays import Split, at_once, load_split
 from detector.data.corruptions import (
     Level,
     choose_rows,
@@ -18,7 +18,8 @@ from detector.figures.robustness import corruption_sheet
 from detector.files import replacing
 from stages.common import read_params, run
 
-BLOCK = 512  # images in memory at once: 1.5 MB of 32 pixels, eight times that as floats
+# Images of 32 pixels in memory at once, 1.5 MB, eight times that as floats; fewer of larger ones
+BLOCK = 512
 
 
 def main() -> None:
@@ -46,6 +47,7 @@ def write_images(path: Path, test: Split, rows: np.ndarray, found: list[Level], 
     """Write uint8 L,n,S,S,3, level by level and a block of images at a time."""
     shape = (len(found), len(rows), *test.images.shape[1:])
     # Not a memory map: a full disk would kill the process there, and is an OSError here.
+    step = at_once(BLOCK, test.images.shape[1])
     with (
         open(path, "wb") as file,
         tqdm(total=shape[0] * shape[1], desc="corrupt", unit="img", mininterval=0.5) as bar,
@@ -54,8 +56,8 @@ def write_images(path: Path, test: Split, rows: np.ndarray, found: list[Level], 
             file, {"descr": "|u1", "fortran_order": False, "shape": shape}
         )
         for level in found:
-            for start in range(0, len(rows), BLOCK):
-                block = rows[start : start + BLOCK]
+            for start in range(0, len(rows), step):
+                block = rows[start : start + step]
                 file.write(corrupt(test.images[block], level, seed, block).data)
                 bar.update(len(block))
 

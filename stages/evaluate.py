@@ -21,6 +21,8 @@ from detector.files import replacing
 from detector.networks.runtime import start_keras
 from stages.common import read_params, run
 
+DIAGNOSED, DIAGNOSED_BATCH = 1024, 64  # images; that of the paper's recipe
+
 
 def main() -> None:
     """Write predictions, decision, metrics, curves and pictures of the backbone `--model`."""
@@ -45,7 +47,9 @@ def main() -> None:
     from detector.networks.clock import inference_rate
     from detector.networks.cost import size
 
-    write(judged, results | {"size": size(model)}, look(model, judged))
+    normalization, layers = diagnose(model, splits["val"], params.seed)
+    results |= {"size": size(model), "normalization": normalization}
+    write(judged, results, look(model, judged), layers)
     # Not an out of the stage: it differs from run to run.
     with replacing(f"metrics/cost/{name}/inference.json") as timing:
         rate = inference_rate(model, splits["test"].images, settings.batch_size)
@@ -118,7 +122,19 @@ def look(model, judged: Judged) -> Look:
     return Look(groups, images, heat, judged.calibrated[rows])
 
 
-def write(judged: Judged, results: dict[str, Any], seen: Look) -> None:
+def diagnose(model, validation: Split, seed: int) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Compare batch and moving statistics on some validation images; a row for each layer."""
+    from detector.networks.normalization import diagnosis, summary
+
+    # In the arrays the classes lie one behind the other.
+    rows = np.random.default_rng(seed).permutation(len(validation))[:DIAGNOSED]
+    images, labels = validation.images[rows], validation.labels[rows]
+    found = diagnosis(model, images, labels, min(DIAGNOSED_BATCH, len(rows)))
+    columns = ["layer", "learns", "mean", "variance"]
+    return summary(found), pd.DataFrame(found["layers"], columns=columns)
+
+
+def write(judged: Judged, results: dict[str, Any], seen: Look, normalization: pd.DataFrame) -> None:
     """Write the outs of the stage. Probabilities that are drawn are calibrated ones."""
     name, decision = judged.name, judged.decision
     labels = judged.test["label"].to_numpy()
@@ -161,6 +177,7 @@ def write(judged: Judged, results: dict[str, Any], seen: Look) -> None:
         shutil.copyfile(f"models/{name}.history.csv", folder / "history.csv")
         decision.write(folder / "decision.json")
         (folder / "evaluation.json").write_text(report, encoding="utf-8")
+        normalization.to_csv(folder / "normalization.csv", index=False, float_format="%.6g")
         (folder / "figures").mkdir()
         for figure in (matrix, gradcam, histogram, reliability):
             shutil.copyfile(figure, folder / "figures" / figure.name.removeprefix(".partial."))

@@ -1,17 +1,24 @@
-"""Stage train: one backbone learns on data/train and is watched on data/val."""
+"""Stage train: one backbone learns on data/train and is watched on data/val.
+
+With train.strategy multiworker every worker runs it; worker 0, the chief, writes the outs.
+"""
 
 import argparse
 import json
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from detector.data.arrays import load_split
+from detector.data.arrays import Split, load_split
 from detector.files import replacing
 from detector.networks.runtime import start_keras
 from stages.common import read_params, run
+
+if TYPE_CHECKING:
+    from detector.networks.distribution import Distribution
 
 
 def main() -> None:
@@ -20,19 +27,38 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="a key of `model` in params.yaml")
     name = parser.parse_args().model
     params = read_params()
-    train_split, val_split = load_split("data/train"), load_split("data/val")
+    splits = load_split("data/train"), load_split("data/val")
 
     start_keras(params.seed, params.train.deterministic, params.train.precision)
+    from detector.networks.distribution import distribute, reporting_lost_workers
+
+    distribution = distribute(params.train.strategy)
+    if distribution is None:
+        train_and_write(name, params, splits)
+        return
+    with reporting_lost_workers():
+        distribution.require_rows(params.train.batch_size)
+        if distribution.chief:
+            train_and_write(name, params, splits, distribution)
+        else:
+            help_to_train(name, params, splits, distribution)
+        distribution.wait_for_all()
+
+
+def train_and_write(
+    name: str, params: Any, splits: tuple[Split, Split], distribution: "Distribution | None" = None
+) -> None:
+    """Train, with a log and checkpoints, and write the outs."""
     from dvclive import Live
     from dvclive.keras import DVCLiveCallback
 
     from detector.networks.checkpoint import Checkpoint, fingerprint, tell_of_others
     from detector.networks.clock import EpochClock
-    from detector.networks.model import build_model, save_weights
+    from detector.networks.model import save_weights
     from detector.networks.training import train
 
     settings, recipe = params.model[name], params.train
-    model = build_model(settings, train_split.images.shape[1], recipe.augmentation, params.seed)
+    model = build(name, params, splits[0], distribution)
     clock = EpochClock()
     mark = fingerprint([params.seed, settings, recipe], ["data/train", "data/val"])
     kept = Path(f".work/checkpoints/{name}/{mark}.npz")
@@ -45,14 +71,14 @@ def main() -> None:
     with live:
         history = train(
             model,
-            train_split,
-            val_split,
+            *splits,
             recipe,
             settings.learning_rate,
             params.seed,
             [logger, clock],
             verbose=1 if sys.stdout.isatty() else 2,
             checkpoint=Checkpoint(kept, clock, told=[logger]),
+            distribution=distribution,
         )
     with (
         replacing(f"models/{name}.weights.h5") as weights,
@@ -66,10 +92,36 @@ def main() -> None:
         Path(logs, "metrics.json").rename(last)
     # Not an out of the stage: it differs from run to run.
     with replacing(f"metrics/cost/{name}/training.json") as timing:
-        spent = clock.report(history, min(recipe.batch_size, len(train_split)))
+        spent = clock.report(history, min(recipe.batch_size, len(splits[0])))
         timing.write_text(json.dumps(spent, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(logs)
     shutil.rmtree(kept.parent)  # those of other params, data and code too
+
+
+def help_to_train(
+    name: str, params: Any, splits: tuple[Split, Split], distribution: "Distribution"
+) -> None:
+    """Train with the chief, and write nothing."""
+    from detector.networks.training import train
+
+    model = build(name, params, splits[0], distribution)
+    rate = params.model[name].learning_rate
+    train(model, *splits, params.train, rate, params.seed, [], verbose=0, distribution=distribution)
+
+
+def build(name: str, params: Any, train_split: Split, distribution: "Distribution | None") -> Any:
+    """Build the network, on every replica."""
+    from detector.networks.model import build_model
+    from detector.networks.training import scope_of
+
+    with scope_of(distribution):
+        return build_model(
+            params.model[name],
+            train_split.images.shape[1],
+            params.train.augmentation,
+            params.seed,
+            synchronized=distribution is not None,
+        )
 
 
 if __name__ == "__main__":

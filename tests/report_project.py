@@ -23,8 +23,10 @@ AUDIT = {
     "exact_duplicates": {"within_train": 0, "train_and_test": 3},
     "near_duplicates": {
         "rms_at_most": 5.0,
-        "test_and_train": 1, "test_and_train_examples": [[NASTY, "train/b.jpg"]],
-        "fake_and_real": 0, "fake_and_real_examples": [],
+        "test_and_train": 1, "test_and_train_asked": 4,
+        "test_and_train_examples": [[NASTY, "train/b.jpg"]],
+        "fake_and_real": 0, "fake_and_real_asked": 4,
+        "fake_and_real_examples": [],
     },
     "codecs": {"FAKE": {"JPEG quality 75": 300}, "REAL": {NASTY: 300}},
     "file_bytes": {"FAKE": {"median": 9, "5%": 8, "95%": 10},
@@ -32,6 +34,10 @@ AUDIT = {
     "pixels": {"FAKE": {"mean": [1.0, 2.0, 3.0], "deviation": [4.0, 5.0, 6.0]}},
     "bad_files": {"count": 1, "first": [[NASTY, "not an image"]]},
     "ignored_files": {"count": 1, "first": ["notes.txt"]},
+}  # fmt: skip
+NORMALIZATION = {
+    "accuracy": {"moving": 0.5125, "batch": 0.84375}, "layers": 53, "layers_that_learn": 9,
+    "mean_apart": 12.345, "variance_apart": None,
 }  # fmt: skip
 SIZE = {"parameters": 25686913, "trainable_parameters": 7, "flops_per_image": 162_000_000}
 
@@ -67,7 +73,9 @@ def make_backbone(folder, seed, skill, sets):
     pd.concat([val, test]).to_csv(folder / "test/predictions.csv", index=False)
     decision.write(folder / "test/decision.json")
     found = judgement.evaluate(val, test, decision, 200, 0)
-    write_json(folder / "test/evaluation.json", found | {"size": SIZE})
+    write_json(
+        folder / "test/evaluation.json", found | {"size": SIZE, "normalization": NORMALIZATION}
+    )
     history = "epoch,accuracy,loss,learning_rate,val_accuracy,val_loss\n0,0.7,0.6,0.1,0.8,0.5\n"
     (folder / "test/history.csv").write_text(history)
     for kind in BACKBONE_FIGURES:

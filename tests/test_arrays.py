@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.data.arrays import SplitWriter, load_split, rows_of
+from detector.data.arrays import SplitWriter, at_once, load_split, rows_of
 from detector.errors import ExpectedError
 from tests.helpers import random_pixels
 
@@ -109,6 +109,11 @@ def test_images_of_another_kind(folder):
     assert "do not belong together" in complaint(folder)
     np.save(folder / "labels.npy", np.uint8(1))
     assert "do not belong together" in complaint(folder)
+
+
+@pytest.mark.parametrize(("size", "images"), [(32, 512), (8, 8192), (64, 128), (256, 8), (1024, 1)])
+def test_larger_images_are_fewer_at_once(size, images):
+    assert at_once(512, size) == images
 
 
 def test_rows_of_several_splits_come_in_the_asked_order(tmp_path):

@@ -111,6 +111,25 @@ def test_few_examples_are_named():
     assert result["test_and_train"] == 8 and len(result["test_and_train_examples"]) == 5
 
 
+def test_at_most_so_many_images_are_asked_about():
+    images = [middle(seed) for seed in range(8)] * 2
+    rows = [("train", 1)] * 8 + [("test", 1)] * 8
+    result = near(images, rows, most=3)
+    assert result["test_and_train"] == result["test_and_train_asked"] == 3
+    # Spread evenly from the first to the last
+    assert [one for one, _ in result["test_and_train_examples"]] == ["m8", "m11", "m15"]
+    assert near(images, rows)["test_and_train_asked"] == 8
+
+
+def test_the_warning_says_how_many_were_asked_about(monkeypatch):
+    monkeypatch.setattr(audit, "MOST_ASKED", 3)
+    found = near([middle(0)] * 2, [("train", 1), ("test", 1)]) | {"test_and_train_asked": 3}
+    (warning,) = audit.duplicate_warnings(
+        dict.fromkeys(("train_and_test", "val_and_test", "fake_and_real"), 0), found
+    )
+    assert warning.startswith("1 test image (of 3 that were looked at) with a near-duplicate")
+
+
 def test_the_same_low_frequencies_are_not_enough():
     """The candidates are measured on all pixels."""
     images = [with_noise(np.full((32, 32, 3), 128, np.uint8), strength) for strength in (0, 40)]

@@ -52,7 +52,7 @@ def run_of(way, training, moving, batch, layers):
         **dict(zip(GRID, way, strict=True)),
         "training_accuracy": [0.5, training],
         "accuracy": {"moving": moving, "batch": batch},
-        "activations_of_real": {"the end": {"spread": 0.25}},
+        "activations_of_real": {"end": {"spread": 0.25}},
         "layers": layers,
     }
 

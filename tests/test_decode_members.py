@@ -11,13 +11,22 @@ import tracemalloc
 import zipfile
 from types import SimpleNamespace
 
+import numpy as np
 import psutil
 import pytest
 
 from detector.data import decode
 from detector.data.decode import decode_members, read_member
 from detector.errors import ExpectedError
-from tests.helpers import ROOT, coded, image_members, patch, random_pixels, zip_of
+from tests.helpers import (
+    ROOT,
+    coded,
+    image_members,
+    make_archive,
+    patch,
+    random_pixels,
+    zip_of,
+)
 from tests.raw_zip import (
     DEFLATED,
     DEVICE,
@@ -228,3 +237,12 @@ def works(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_task_has_fewer_of_larger_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "CHUNK", 16)
+    archive = make_archive(tmp_path / "large.zip", each=3, size=64)
+    members = zipfile.ZipFile(archive).namelist()
+    chunks = list(decode_members(str(archive), members, 64))
+    assert [len(chunk.members) for chunk in chunks] == [4, 4, 4]
+    assert np.concatenate([chunk.images for chunk in chunks]).shape == (12, 64, 64, 3)

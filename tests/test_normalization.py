@@ -14,6 +14,7 @@ from detector.networks.normalization import (  # noqa: E402
     activations,
     diagnosis,
     layer_statistics,
+    summary,
 )
 
 layers = keras.layers
@@ -90,15 +91,15 @@ def halving():
 def test_activations_by_hand():
     images, _ = shades(10)
     found = activations(halving(), images)
-    assert list(found) == ["a quarter", "half", "the end"]
+    assert list(found) == ["quarter", "half", "end"]
     values = images[:, 0, 0, 0].astype(float)
     # The input is the first of five layers with maps: one, two (of 2.5) and four of them halve.
-    for name, scale in (("a quarter", 1.0), ("half", 0.5), ("the end", 1 / 16)):
+    for name, scale in (("quarter", 1.0), ("half", 0.5), ("end", 1 / 16)):
         assert found[name]["mean"] == pytest.approx(scale * values.mean(), rel=1e-5)
         assert found[name]["deviation"] == pytest.approx(scale * values.std(), rel=1e-5)
         assert found[name]["spread"] == pytest.approx(scale * values.std(), rel=1e-5)
     same = activations(halving(), images[:1].repeat(4, axis=0))
-    assert same["the end"]["spread"] == 0.0
+    assert same["end"]["spread"] == 0.0
 
 
 def test_the_diagnosis_has_all_of_it():
@@ -109,7 +110,30 @@ def test_the_diagnosis_has_all_of_it():
     assert layer["learns"] and layer["mean"] > 50 and layer["variance"] > 5
     # Of REAL images only: the mean of the bright ones, as moving statistics leave it.
     real = images[labels == 1][:32, 0, 0, 0].astype(float)
-    assert found["activations_of_real"]["the end"]["mean"] == pytest.approx(real.mean(), rel=1e-2)
+    assert found["activations_of_real"]["end"]["mean"] == pytest.approx(real.mean(), rel=1e-2)
+
+
+def test_the_summary_is_of_the_layers_that_learn():
+    layers = [
+        {"layer": str(i), "learns": learns, "mean": mean, "variance": 2 * mean}
+        for i, (learns, mean) in enumerate([(False, 9.0), (True, 1.0), (True, 1 / 3), (True, 4.0)])
+    ]
+    end = {"layer": "x", "mean": 1 / 3, "deviation": 1.0, "spread": 0.0}
+    found = {
+        "accuracy": {"moving": 2 / 3, "batch": 1.0},
+        "activations_of_real": {"end": end},
+        "layers": layers,
+    }
+    assert summary(found) == {
+        "accuracy": {"moving": 0.666667, "batch": 1.0},
+        "layers": 4,
+        "layers_that_learn": 3,
+        "mean_apart": 1.0,
+        "variance_apart": 2.0,
+        "activations_of_real": {"end": end | {"mean": 0.333333}},
+    }
+    alone = summary(found | {"layers": layers[:1]})
+    assert alone["mean_apart"] is None and alone["layers_that_learn"] == 0
 
 
 def test_a_network_without_a_backbone_is_refused():

@@ -30,6 +30,11 @@ class Split:
         return len(self.labels)
 
 
+def at_once(count: int, size: int) -> int:
+    """Give how many images of `size` pixels a side take the memory of `count` of 32, at least 1."""
+    return max(1, count * 32**2 // size**2)
+
+
 def load_split(folder: str | os.PathLike[str]) -> Split:
     """Open the arrays that SplitWriter wrote to `folder`; images are mapped, not read.
 

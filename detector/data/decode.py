@@ -15,11 +15,13 @@ import joblib
 import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
+from detector.data.arrays import at_once
 from detector.data.processes import map_in_processes
 from detector.data.zips import check_size, open_zip, read_whole, words
 from detector.errors import ExpectedError
 
-CHUNK = 512  # images a task; large enough that handing over costs nothing beside decoding
+# Images of 32 pixels a task, fewer of larger ones; handing over costs nothing beside decoding
+CHUNK = 512
 AHEAD = 128 * 2**20  # bytes of pixels that may be decoded before they are asked for
 
 # Those of layout.IMAGE_SUFFIXES. Pillow knows more, some of which start other programs (EPS).
@@ -70,11 +72,12 @@ def _start_decoding(archive: str, members: list[str], size: int) -> Generator:
     """Give None when the processes are at work, then the chunks."""
     open_archive(archive)  # before the fork, so that its directory is read once
     path = os.path.abspath(archive)  # the processes do not follow a change of folder
-    tasks = [(path, members[i : i + CHUNK], size) for i in range(0, len(members), CHUNK)]
+    chunk = at_once(CHUNK, size)
+    tasks = [(path, members[i : i + chunk], size) for i in range(0, len(members), chunk)]
     workers = min(joblib.cpu_count(), len(tasks))
     try:
         if workers > 1:
-            ahead = AHEAD // (CHUNK * size**2 * 3)
+            ahead = AHEAD // (chunk * size**2 * 3)
             reopen = partial(_reopen, path)
             yield from map_in_processes(_decode_chunk, tasks, workers, ahead, reopen)
         else:

@@ -20,6 +20,7 @@ import numpy as np
 import scipy.fft
 import scipy.ndimage
 
+from detector.data.arrays import at_once
 from detector.data.decode import luma
 from detector.data.layout import CLASSES
 
@@ -57,8 +58,7 @@ def mean_spectra(images: np.ndarray, labels: np.ndarray, chunk: int = 4096) -> S
     if not all(counts.values()):
         raise ValueError(f"both classes must have images, not {counts}")
     sums = np.zeros((len(CLASSES), 2, size, size // 2 + 1))
-    step = max(1, chunk * 32**2 // size**2)
-    for rows, logarithms in _logarithms(images, step):
+    for rows, logarithms in _logarithms(images, at_once(chunk, size)):
         for label in range(len(CLASSES)):
             members = logarithms[labels[rows] == label]
             sums[label, 0] += members.sum(axis=0, dtype=np.float64)

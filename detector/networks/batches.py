@@ -1,5 +1,6 @@
 """Batches from the memory map, by index, in an order that depends on the seed alone."""
 
+from abc import ABC, abstractmethod
 from functools import lru_cache
 
 import keras
@@ -7,8 +8,37 @@ import numpy as np
 
 from detector.data.arrays import Split
 
+Batch = tuple[np.ndarray, np.ndarray]  # uint8 B,S,S,3 and float32 B,1
 
-class TrainingBatches(keras.utils.PyDataset):
+
+class Batches(keras.utils.PyDataset, ABC):
+    """What both kinds of batches share; a replica of several can take its part of each."""
+
+    def __init__(self, split: Split) -> None:
+        super().__init__(workers=1)
+        self.split = split
+        self.epoch = 0
+        self.rows_read = 0
+
+    @abstractmethod
+    def rows(self, step: int, epoch: int) -> np.ndarray:
+        """Give the rows of the arrays that a batch holds, in rising order."""
+
+    def __getitem__(self, step: int) -> Batch:
+        """Give one batch of the current epoch."""
+        return self.part(step, self.epoch)
+
+    def part(self, step: int, epoch: int, replica: int = 0, replicas: int = 1) -> Batch:
+        """Give every `replicas`-th row of a batch from number `replica` on, and read no other.
+
+        It is empty when the batch has no more than `replica` rows.
+        """
+        rows = self.rows(step, epoch)[replica::replicas]
+        self.rows_read += len(rows)
+        return self.split.images[rows], self.split.labels[rows].astype(np.float32)[:, None]
+
+
+class TrainingBatches(Batches):
     """Shuffled batches without end: pass after pass over the images, each in an order of its own.
 
     An epoch of `steps` batches goes on where the one before it stopped, as the paper's generator
@@ -18,55 +48,45 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def __init__(self, split: Split, batch_size: int, steps: int | None, seed: int) -> None:
         """steps: batches an epoch; None = as many whole batches as the images fill, at least 1."""
-        super().__init__(workers=1)
-        self._split = split
-        self._batch_size = min(batch_size, len(split))
-        self._steps = steps or max(1, len(split) // self._batch_size)
-        self._epoch = 0
+        super().__init__(split)
+        self.batch_size = min(batch_size, len(split))
+        self._steps = steps or max(1, len(split) // self.batch_size)
         self._order = lru_cache(maxsize=2)(
             lambda turn: np.random.default_rng([seed, turn]).permutation(len(split))
         )
 
     def start_at(self, epoch: int) -> None:
         """Go on with the batches of this epoch, counted from 0."""
-        self._epoch = epoch
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return self._steps
 
-    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give uint8 B,S,S,3 and float32 B,1."""
-        first = (self._epoch * self._steps + step) * self._batch_size
-        places = np.arange(first, first + self._batch_size)
-        turns, within = np.divmod(places, len(self._split))
-        rows = np.array([self._order(int(t))[w] for t, w in zip(turns, within, strict=True)])
-        return _gather(self._split, rows)
+    def rows(self, step: int, epoch: int) -> np.ndarray:
+        """Give the rows of a batch; the order within it does not matter."""
+        first = (epoch * self._steps + step) * self.batch_size
+        places = np.arange(first, first + self.batch_size)
+        turns, within = np.divmod(places, len(self.split))
+        rows = [self._order(int(t))[w] for t, w in zip(turns, within, strict=True)]
+        return np.sort(rows)  # in rising order they read the memory map forwards
 
     def on_epoch_end(self) -> None:
         """Called by Keras after each epoch."""
-        self._epoch += 1
+        self.epoch += 1
 
 
-class OrderedBatches(keras.utils.PyDataset):
+class OrderedBatches(Batches):
     """Each image once, in the order of the arrays; for validation and prediction."""
 
     def __init__(self, split: Split, batch_size: int) -> None:
-        super().__init__(workers=1)
-        self._split = split
-        self._batch_size = batch_size
+        """batch_size: of all but the last batch, which may be smaller."""
+        super().__init__(split)
+        self.batch_size = batch_size
 
     def __len__(self) -> int:
-        return -(-len(self._split) // self._batch_size)
+        return -(-len(self.split) // self.batch_size)
 
-    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give uint8 B,S,S,3 and float32 B,1; the last batch may be smaller."""
-        first = step * self._batch_size
-        return _gather(
-            self._split, np.arange(first, min(first + self._batch_size, len(self._split)))
-        )
-
-
-def _gather(split: Split, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    # Rows in rising order read the memory map forwards; the order within a batch does not matter.
-    rows = np.sort(rows)
-    return split.images[rows], split.labels[rows].astype(np.float32)[:, None]
+    def rows(self, step: int, epoch: int) -> np.ndarray:
+        """Give the rows of a batch, the same in every epoch."""
+        first = step * self.batch_size
+        return np.arange(first, min(first + self.batch_size, len(self.split)))

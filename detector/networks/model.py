@@ -42,17 +42,26 @@ class ImageNetPreprocessing(keras.layers.Layer):
 
 
 def build_model(
-    settings: ModelParams, image_size: int, augmentation: Augmentation | None = None, seed: int = 0
+    settings: ModelParams,
+    image_size: int,
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
+    synchronized: bool = False,
 ) -> keras.Model:
     """Build the network: a backbone under the paper's head, with the settings of one of them.
 
     Input uint8 N,image_size,image_size,3; resizing, augmentation (only in training) and scaling
     are its first layers, so that 32-pixel bytes and not 224-pixel floats go to the device. Output
     float32 N,1: the probability of REAL. Without `augmentation` there are no such layers; the
-    weights fit both ways. Raises ExpectedError when the backbone's weights cannot be had.
+    weights fit both ways. synchronized: BatchNormalization takes the statistics of all replicas'
+    rows of a batch together (TensorFlow only). Raises ExpectedError when the backbone's weights
+    cannot be had.
     """
     backbone = load_backbone(settings)
     choose_trainable(backbone, settings)
+    for layer in backbone.layers:
+        if synchronized and isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True  # no argument of keras.applications
     images = keras.Input((image_size, image_size, 3), dtype="uint8", name="images")
     x = images
     for layer in _before(settings, image_size, augmentation, seed):

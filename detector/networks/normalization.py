@@ -5,6 +5,7 @@ it takes the moving averages of them (Ioffe and Szegedy, ICML 2015). Where the t
 that learnt well answers by chance. A frozen layer takes the moving ones in both (Keras' rule).
 """
 
+import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-DEPTHS = {"a quarter": 0.25, "half": 0.5, "the end": 1.0}
+DEPTHS = {"quarter": 0.25, "half": 0.5, "end": 1.0}
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,11 @@ def accuracies(
     """
     count = len(images) // batch_size * batch_size
     said = {"moving": [], "batch": []}
-    for first in range(0, count, batch_size):
-        x = before(model, images[first : first + batch_size])
+    with _untouched(model):
+        # All by moving statistics first: a pass in training mode moves them.
         for name, learning in (("moving", False), ("batch", True)):
-            with _untouched(model):
+            for first in range(0, count, batch_size):
+                x = before(model, images[first : first + batch_size])
                 said[name].append(_after(model, backbone_of(model)(x, training=learning)))
     wanted = np.asarray(labels[:count]) == 1
     return {
@@ -130,6 +132,35 @@ def diagnosis(
         "activations_of_real": activations(model, real),
         "layers": [asdict(layer) for layer in layers],
     }
+
+
+def summary(found: dict[str, Any]) -> dict[str, Any]:
+    """Sum up what `diagnosis` gives: instead of the layers, how many there are and learn.
+
+    mean_apart, variance_apart: medians over the layers that learn, see LayerStatistics; None when
+    none does. Of 6 significant digits.
+    """
+    learning = [layer for layer in found["layers"] if layer["learns"]]
+    apart = {
+        f"{name}_apart": _rounded(statistics.median(layer[name] for layer in learning))
+        if learning
+        else None
+        for name in ("mean", "variance")
+    }
+    return {
+        "accuracy": {name: _rounded(value) for name, value in found["accuracy"].items()},
+        "layers": len(found["layers"]),
+        "layers_that_learn": len(learning),
+        **apart,
+        "activations_of_real": {
+            depth: {k: v if isinstance(v, str) else _rounded(v) for k, v in of.items()}
+            for depth, of in found["activations_of_real"].items()
+        },
+    }
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
 
 
 def before(model: keras.Model, images: np.ndarray) -> Any:

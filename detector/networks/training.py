@@ -1,6 +1,7 @@
 """Train a network by the recipe of params.yaml."""
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -9,6 +10,7 @@ import keras
 from detector.data.arrays import Split
 from detector.networks.batches import OrderedBatches, TrainingBatches
 from detector.networks.checkpoint import Checkpoint
+from detector.networks.distribution import Distribution
 from detector.networks.runtime import has_gpu
 from detector.networks.whitening import fit_first_layer
 from detector.settings import TrainParams
@@ -132,9 +134,17 @@ class _Phases:
     BatchNormalization layer runs on its moving statistics.
     """
 
-    def __init__(self, model: keras.Model, recipe: TrainParams, rate: float, steps: int) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        recipe: TrainParams,
+        rate: float,
+        steps: int,
+        distribution: Distribution | None = None,
+    ) -> None:
         """rate: of the head. steps: batches an epoch."""
         self.model, self.recipe, self.rate, self.steps = model, recipe, rate, steps
+        self.distribution = distribution
         cuts = sorted({0, recipe.head_epochs, recipe.epochs})
         self.all = [range(start, stop) for start, stop in pairwise(cuts)]
         self._backbone = [layer for layer in model.layers if isinstance(layer, keras.Model)]
@@ -152,13 +162,16 @@ class _Phases:
             for layer in self._learning:
                 layer.trainable = backbone_learns
         slower = [v for each in self._backbone for v in each.trainable_variables]
-        self.model.compile(
-            make_optimizer(recipe, self.rate, len(phase) * self.steps, slower),
-            loss="binary_crossentropy",
-            metrics=["accuracy"],
-            jit_compile=use_xla(recipe),
-            steps_per_execution=recipe.steps_per_execution,
-        )
+        with scope_of(self.distribution):
+            self.model.compile(
+                make_optimizer(recipe, self.rate, len(phase) * self.steps, slower),
+                loss="binary_crossentropy",
+                metrics=["accuracy"],
+                jit_compile=use_xla(recipe) and self.distribution is None,
+                steps_per_execution=recipe.steps_per_execution,
+            )
+            if self.distribution:
+                self.model.optimizer.build(self.model.trainable_variables)
 
     def of_last(self, done: int) -> range:
         """Give the phase in which the last of `done` epochs lies; the first one for none."""
@@ -175,19 +188,21 @@ def train(
     callbacks: list[keras.callbacks.Callback],
     verbose: int = 2,
     checkpoint: Checkpoint | None = None,
+    distribution: Distribution | None = None,
 ) -> dict[str, list[float]]:
     """Train `model` in place with binary cross-entropy, in one or two phases.
 
     learning_rate: of the head, above 0. callbacks see accuracy, loss, val_accuracy, val_loss and
     learning_rate (the head's) after each epoch; after them the checkpoint is written, from which an
-    interrupted training goes on. Returns these values, a list each with a value an epoch.
+    interrupted training goes on. distribution: where several replicas train, in whose scope the
+    network was built; every worker calls this, the chief alone with a checkpoint. Returns these
+    values, a list each with a value an epoch.
     """
     fit_first_layer(model, train_split.images)
     batches = TrainingBatches(train_split, recipe.batch_size, recipe.steps_per_epoch, seed)
-    phases = _Phases(model, recipe, learning_rate, len(batches))
-    # A checkpoint holds the optimizer of the phase that it was written in.
-    phases.enter(phases.of_last(checkpoint.epochs_done() if checkpoint else 0))
-    done = checkpoint.restore(model) if checkpoint else 0
+    validation = OrderedBatches(val_split, 256)
+    phases = _Phases(model, recipe, learning_rate, len(batches), distribution)
+    done = _resume(model, phases, checkpoint, distribution)
     told = _OneTraining(
         [LogLearningRate(), *callbacks, *([checkpoint] if checkpoint else [])],
         add_history=True, add_progbar=verbose != 0, model=model,
@@ -199,14 +214,47 @@ def train(
             continue
         phases.enter(phase)
         start = max(done, phase.start)
+        if distribution:
+            from detector.networks.distributed import DistributedFit  # imports TensorFlow
+
+            epochs = range(start, phase.stop)
+            DistributedFit(model, distribution).fit(batches, validation, epochs, told)
+            continue
         batches.start_at(start)
-        history = model.fit(
+        model.fit(
             batches,
             epochs=phase.stop,
             initial_epoch=start,
             shuffle=False,  # TrainingBatches has an order of its own
-            validation_data=OrderedBatches(val_split, 256),
+            validation_data=validation,
             callbacks=told,
             verbose=verbose,
         )
-    return checkpoint.history if checkpoint else history.history
+    if distribution:
+        read = (batches.rows_read + validation.rows_read) * train_split.images[0].nbytes
+        distribution.tell(f"read {read:,} bytes of images")
+    return checkpoint.history if checkpoint else model.history.history
+
+
+def scope_of(distribution: Distribution | None) -> AbstractContextManager[None]:
+    """Give where to build a network: the scope of the distribution, if there is one."""
+    return distribution.scope() if distribution else nullcontext()
+
+
+def _resume(
+    model: keras.Model,
+    phases: _Phases,
+    checkpoint: Checkpoint | None,
+    distribution: Distribution | None,
+) -> int:
+    """Bring the network to where the checkpoint left it; give how many epochs are done."""
+    in_file = checkpoint.epochs_done() if checkpoint else 0
+    if distribution:
+        in_file = int(distribution.chiefs([in_file])[0])
+    # A checkpoint holds the optimizer of the phase that it was written in.
+    phases.enter(phases.of_last(in_file))
+    done = checkpoint.restore(model) if checkpoint else 0
+    if distribution:
+        done = int(distribution.chiefs([done])[0])
+        distribution.align([*model.variables, *model.optimizer.variables])
+    return done

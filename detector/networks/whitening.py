@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from detector.data.arrays import at_once
+
 LAYER = "whiten"  # the name of such a layer
 SIDE = 3  # pixels of a patch
 IMAGES = 2000  # of the training set, evenly spread
@@ -24,7 +26,7 @@ def whitening_filters(images: np.ndarray, count: int) -> np.ndarray:
     rows = np.linspace(0, len(images) - 1, min(IMAGES, len(images))).astype(int)
     width = SIDE * SIDE * 3
     total, products, n = np.zeros(width), np.zeros((width, width)), 0
-    for block in np.array_split(rows, -(-len(rows) // 100)):
+    for block in np.array_split(rows, -(-len(rows) // at_once(100, images.shape[1]))):
         patches = np.lib.stride_tricks.sliding_window_view(images[block], (SIDE, SIDE), (1, 2))
         # N,y,x,3,row,column to patches of row,column,colour, as a kernel has them
         patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, width).astype(np.float64)

@@ -20,6 +20,7 @@ def all_backbones(inputs: Inputs) -> list[Block]:
             "A validation curve that turns away from the training curve says when learning became "
             "learning by heart.",
         ),
+        report_tables.normalization(inputs),
         figure(
             inputs,
             "plots/compare/risk_coverage.png",

@@ -62,8 +62,9 @@ def _duplicates(inputs: Inputs) -> Table:
         for name, count in inputs.data.exact_duplicates.items()
     ]
     limit = f"near-duplicates (RMS at most {near.rms_at_most:g})"
-    rows.append([f"{limit}, test and train", f"{near.test_and_train:,}"])
-    rows.append([f"{limit}, fake and real", f"{near.fake_and_real:,}"])
+    for name in ("test_and_train", "fake_and_real"):
+        found, asked = getattr(near, name), getattr(near, f"{name}_asked")
+        rows.append([f"{limit}, {name.replace('_', ' ')}", f"{found:,} of {asked:,}"])
     return Table(
         ["duplicates", "images"],
         rows,

@@ -101,6 +101,23 @@ class Size(_File):
     uncounted_layers: list[str] = []
 
 
+class Accuracies(_File):
+    """On the same validation images, by moving and by batch statistics."""
+
+    moving: float
+    batch: float
+
+
+class Normalization(_File):
+    """Whether BatchNormalization judges as it has learnt."""
+
+    accuracy: Accuracies
+    layers: int
+    layers_that_learn: int
+    mean_apart: float | None
+    variance_apart: float | None
+
+
 class Evaluation(_File):
     """metrics/<backbone>/evaluation.json."""
 
@@ -110,6 +127,7 @@ class Evaluation(_File):
     calibration: Calibration
     selective: Selective
     size: Size
+    normalization: Normalization
 
 
 class Means(_File):
@@ -186,12 +204,14 @@ class Archive(_File):
 
 
 class NearDuplicates(_File):
-    """Pairs of images that are almost the same."""
+    """Images that are almost another one, of so many for which others were looked at."""
 
     rms_at_most: float
     test_and_train: int
+    test_and_train_asked: int
     test_and_train_examples: list[tuple[str, str]]
     fake_and_real: int
+    fake_and_real_asked: int
     fake_and_real_examples: list[tuple[str, str]]
 
 

@@ -242,6 +242,29 @@ def training(inputs: Inputs) -> Table:
     )  # fmt: skip
 
 
+def normalization(inputs: Inputs) -> Table:
+    """Give the accuracies by moving and by batch statistics, and how far these are apart."""
+    rows = []
+    for name, backbone in inputs.backbones.items():
+        found = backbone.evaluation.normalization
+        moving, batch = (f"{100 * a:.2f}" for a in (found.accuracy.moving, found.accuracy.batch))
+        apart = (
+            NONE if value is None else f"{value:.2f}"
+            for value in (found.mean_apart, found.variance_apart)
+        )
+        learning = f"{found.layers_that_learn} of {found.layers}"
+        rows.append([name, moving, batch, learning, *apart])
+    return Table(
+        ["", "validation accuracy, %: moving statistics", "batch statistics",
+         "BatchNormalization layers that learn", "means apart", "variances apart"],
+        rows,
+        "The two accuracies are of the same images and should be alike. Where the second is far "
+        "above the first, the network has learnt but judges by averages that do not fit: train "
+        "longer, or set a lower bn_momentum. Apart, the median of the layers that learn: means in "
+        "standard deviations, variances as a logarithm (0.69 is a factor of two).",
+    )  # fmt: skip
+
+
 def cost(inputs: Inputs) -> list[Table | Paragraph]:
     """Give parameters and floating-point operations of each network, and what was not counted."""
     rows, notes = [], []
