@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH
 
-.PHONY: repro test quicktest soak lint params verify bench audit demo requirements
+.PHONY: repro test quicktest soak lint params verify bench ablation audit demo requirements
 
 repro: $(VENV)/installed  ## run the pipeline on the data and backbones of params.yaml
 	$(BIN)/dvc repro
@@ -37,6 +37,14 @@ verify: $(VENV)/installed  ## run the pipeline twice in a clean clone, compare a
 # ARCHIVE=my.zip measures at full size, for two hours; without it a trial on the sample, for seconds.
 bench: $(VENV)/installed  ## measure speed and memory; see benchmarks/README.md
 	$(BIN)/python -m benchmarks $(if $(ARCHIVE),--archive $(ARCHIVE),--quick --archive sample/sample.zip --out .work/benchmarks)
+
+# Of the paper's data and recipe, 14 trainings of ResNet-50: some hours of one GPU. Other data or backbone:
+# make ablation ABLATION="--model resnet50v2 -S train=tuned"
+ABLATION := -S data=cifake -S train=paper
+ablation: $(VENV)/installed  ## transfer ResNet-50 in every way, to see why it fails; needs a GPU
+	$(BIN)/python -m tools.transfers queue $(ABLATION)
+	$(BIN)/dvc exp run --run-all
+	$(BIN)/python -m tools.transfers table $(ABLATION)
 
 demo: $(VENV)/installed  ## a page on this machine that answers for images; see the README
 	$(BIN)/python -m detector demo

@@ -8,10 +8,12 @@ networks.
 """
 
 import io
+import itertools
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import joblib
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
@@ -27,19 +29,29 @@ CONTRAST = (50.0, 0.4)  # median deviation in grey levels, and deviation of its 
 def write_archive(path: Path, count: int, size: int, seed: int = 1) -> None:
     """Write a zip of `count` JPEGs (quality 75) of `size` pixels, both classes, train and test."""
     block = 2 * max(1, PIXELS // size**2 // 2)
+    parts = joblib.Parallel(n_jobs=-1, return_as="generator")(
+        joblib.delayed(coded)(min(block, count - first), size, [seed, first])
+        for first in range(0, count, block)
+    )
     with (
         zipfile.ZipFile(path, "w") as archive,
         tqdm(total=count, desc="generate", unit="img", mininterval=1) as bar,
     ):
-        for first in range(0, count, block):
-            number = min(block, count - first)
-            for place, image in enumerate(images(number, size, [seed, first]), start=first):
-                split = "test" if place // 2 % TEST_SHARE == 0 else "train"
-                coded = io.BytesIO()
-                Image.fromarray(image).save(coded, "JPEG", quality=75)
-                name = f"{split}/{CLASSES[place % 2]}/{place:07}.jpg"
-                archive.writestr(zipfile.ZipInfo(name), coded.getvalue())
-            bar.update(number)
+        for place, file in enumerate(itertools.chain.from_iterable(parts)):
+            split = "test" if place // 2 % TEST_SHARE == 0 else "train"
+            name = f"{split}/{CLASSES[place % 2]}/{place:07}.jpg"
+            archive.writestr(zipfile.ZipInfo(name), file)
+            bar.update()
+
+
+def coded(count: int, size: int, seed: list[int]) -> list[bytes]:
+    """Give the JPEG files of `images`."""
+    files = []
+    for image in images(count, size, seed):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=75)
+        files.append(file.getvalue())
+    return files
 
 
 def images(count: int, size: int, seed: list[int]) -> Iterator[np.ndarray]:

@@ -10,11 +10,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from detector.networks.runtime import has_gpu, import_keras
+
 VERSIONS = ("numpy", "keras", "tensorflow", "jax", "torch")
 
 
 def describe() -> dict[str, Any]:
     """Give processor, cores, memory, GPU, system and versions; no name of a host, no path."""
+    import_keras()
     import keras
 
     return {
@@ -52,8 +55,6 @@ def gpu_name() -> str | None:
     """Give the name of the first GPU that the Keras backend computes on; None without one."""
     import keras
 
-    from detector.networks.runtime import has_gpu
-
     if not has_gpu():
         return None
     match keras.backend.backend():
@@ -79,8 +80,6 @@ def matmul_peak(precision: str = "float32", seconds: float = 3.0) -> float:
     several rounds that together take about `seconds`; n is 2048 on a CPU, 8192 on a GPU.
     """
     import keras
-
-    from detector.networks.runtime import has_gpu
 
     side, each = (8192, 20) if has_gpu() else (2048, 3)
     a = keras.random.normal((side, side), seed=1)

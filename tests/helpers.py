@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 
 from conf.compose import compose
+from detector.data.arrays import SplitWriter
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("train/REAL", "train/FAKE", "test/REAL", "test/FAKE")
@@ -73,6 +74,17 @@ def image_members(
         for n, folder in enumerate(FOLDERS)
         for i in range(each)
     ]
+
+
+def learnable_arrays(folder: Path, counts: dict[str, int], seed: int = 0) -> None:
+    """Write arrays of noise in which FAKE has a weak trace, too weak for a loss of 0."""
+    generator = np.random.default_rng(seed)
+    for split, count in counts.items():
+        labels = np.arange(count) % 2
+        images = generator.integers(60, 200, (count, 32, 32, 3), dtype=np.uint8)
+        images[labels == 0, ::2] += np.uint8(8)
+        with SplitWriter(folder / split, 32) as writer:
+            writer.append(images, list(labels), [-1] * count, [f"{i}.png" for i in range(count)])
 
 
 def make_archive(path: Path, each: int = 10, **options: Any) -> Path:

@@ -8,14 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from detector.data.arrays import SplitWriter
 from detector.errors import ExpectedError
-from tests.helpers import ROOT, composed_params
+from tests.helpers import ROOT, composed_params, learnable_arrays
 
 IMAGES = {"train": 320, "val": 50}
 EPOCHS, BATCH = 4, 32
@@ -29,13 +29,7 @@ OUTS = (f"models/{NAME}.weights.h5", f"models/{NAME}.history.csv", f"plots/{NAME
 def template(tmp_path_factory):
     """Give a folder with arrays, on which a network has something to learn, and params.yaml."""
     folder = tmp_path_factory.mktemp("distribution")
-    generator = np.random.default_rng(0)
-    for name, count in IMAGES.items():
-        labels = np.arange(count) % 2
-        images = generator.integers(60, 200, (count, 32, 32, 3), dtype=np.uint8)
-        images[labels == 0, ::2] += np.uint8(8)  # a weak trace: the loss does not reach 0
-        with SplitWriter(folder / "data" / name, 32) as writer:
-            writer.append(images, list(labels), [-1] * count, [f"{i}.png" for i in range(count)])
+    learnable_arrays(folder / "data", IMAGES)
     return folder
 
 
@@ -173,13 +167,13 @@ def test_two_devices_of_one_machine(template, alone, tmp_path):
     assert "worker 1 of 1, 2 devices in all: read" in output
 
 
-@pytest.mark.slow
-def test_more_devices_than_images_in_a_batch(template, tmp_path):
-    folder = place(template, tmp_path / "few", "train.strategy=mirrored", "train.batch_size=1")
-    process = start(folder, before=TWO_CPUS)
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 1
-    assert output.splitlines()[-1].startswith("error: train.batch_size 1: is shared by 2 devices")
+def test_more_devices_than_images_in_a_batch():
+    from detector.networks.distribution import Distribution
+
+    distribution = Distribution(SimpleNamespace(num_replicas_in_sync=4))
+    distribution.require_rows(4)
+    with pytest.raises(ExpectedError, match=r"^train\.batch_size 3: is shared by 4 devices"):
+        distribution.require_rows(3)
 
 
 RANDOM_STATES = f"""{TWO_CPUS}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tools.seeds import runs, summarise
+from tools.experiments import runs
+from tools.seeds import summarise
 
 
 def run(seed, accuracy, *, epochs=3, models=("a",)):

@@ -8,51 +8,33 @@ Reads `dvc exp show --json`: the experiments of the current commit and the commi
 
 import argparse
 import json
-import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from tools.experiments import runs, shown
+
 HEADLINE = ("test.accuracy", "test.roc_auc", "test_at_threshold.accuracy", "calibration.after.ece")
 
 
-def runs(shown: list[dict[str, Any]]) -> Iterator[tuple[dict, dict]]:
-    """Give params and metrics of each run in the output of `dvc exp show --json`, each run once.
-
-    Metrics are those of metrics/<model>/evaluation.json, by model. Runs that failed or are still
-    queued have none and are left out; so is the workspace, which repeats another one.
-    """
-    for commit in shown:
-        if commit.get("rev") == "workspace":
-            continue
-        revisions = [commit] + [e["revs"][0] for e in commit.get("experiments") or [] if e["revs"]]
-        for revision in revisions:
-            data = revision.get("data") or {}
-            params = (data.get("params") or {}).get("params.yaml", {}).get("data")
-            metrics = {
-                path.split("/")[1]: content["data"]
-                for path, content in (data.get("metrics") or {}).items()
-                if path.endswith("/evaluation.json") and content.get("data")
-            }
-            if params and metrics:
-                yield params, metrics
-
-
-def summarise(shown: list[dict[str, Any]], wanted: tuple[str, ...]) -> pd.DataFrame:
+def summarise(found: list[dict[str, Any]], wanted: tuple[str, ...]) -> pd.DataFrame:
     """Give mean, deviation and 95 % interval over seeds, a row a configuration, model and metric.
 
-    wanted: dotted names of metrics. Runs belong together when all params but seed are equal; a seed
-    that occurs twice counts once. The interval is Student's t, for the mean; it and the deviation
-    (n - 1) need two seeds, and configurations with one seed are left out.
+    found: of experiments.shown. wanted: dotted names of metrics. Runs belong together when all
+    params but seed are equal; a seed that occurs twice counts once. The interval is Student's t,
+    for the mean; it and the deviation (n - 1) need two seeds, and configurations with one seed are
+    left out.
     """
     values: dict[tuple[str, str, str], dict[int, float]] = {}
-    for params, metrics in runs(shown):
+    for params, metrics in runs(found):
         rest = json.dumps({k: v for k, v in params.items() if k != "seed"}, sort_keys=True)
-        for model, content in metrics.items():
+        for path, content in metrics.items():
+            if not path.endswith("/evaluation.json"):
+                continue
+            model = path.split("/")[1]
             # another model's settings do not change this one's numbers
             own = json.loads(rest)
             own["model"] = own["model"].get(model)
@@ -89,10 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--metric", action="append", help="dotted name; may be repeated")
     wanted = tuple(parser.parse_args().metric or HEADLINE)
-    shown = subprocess.run(["dvc", "exp", "show", "--json"], stdout=subprocess.PIPE, text=True)
-    if shown.returncode:
-        sys.exit("error: 'dvc exp show --json' failed; run this at the top of the repository")
-    table = summarise(json.loads(shown.stdout), wanted)
+    table = summarise(shown(), wanted)
     if table.empty:
         sys.exit(
             "error: no two experiments of this commit differ by their seed alone; make some with "

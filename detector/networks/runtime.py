@@ -15,9 +15,9 @@ def start_keras(seed: int, deterministic: bool = True, precision: str = "float32
     on GPUs. precision: a Keras dtype policy, or auto: mixed_bfloat16 where `has_bfloat16_gpu`, else
     float32. KERAS_BACKEND chooses another backend, as always in Keras.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _quiet_stderr():
-        import keras
+    import_keras()
+    import keras
+
     keras.utils.set_random_seed(seed)
     if deterministic and keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -26,6 +26,13 @@ def start_keras(seed: int, deterministic: bool = True, precision: str = "float32
     if precision == "auto":
         precision = "mixed_bfloat16" if has_bfloat16_gpu() else "float32"
     keras.config.set_dtype_policy(precision)
+
+
+def import_keras() -> None:
+    """Import Keras and its backend without the lines that C++ libraries print while they start."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _quiet_stderr():
+        import keras  # noqa: F401
 
 
 def has_gpu() -> bool:

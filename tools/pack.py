@@ -1,0 +1,205 @@
+"""Pack pictures of any size and kind into an archive for `-S data=archive`.
+
+    python -m tools.pack genimage.zip --size 256 --genimage GenImage/Midjourney/imagenet_midjourney
+    python -m tools.pack my.zip --size 128 --train-real a --train-fake b --test-real c --test-fake d
+
+GenImage's layout: each of its generators has train/nature, train/ai, val/nature and val/ai, which
+become train/REAL, train/FAKE, test/REAL and test/FAKE; --genimage may be given more than once. The
+other options name folders (or zips), in which every image counts, however deep it lies; they may be
+given more than once, too.
+
+Every picture is cut to the square in its middle, resized, and coded as JPEG of one quality, so that
+neither size nor coder of a file in the archive tells its class. What the files gave away before is
+looked at on the way and said: traces of it may be left in the pixels. A file that cannot be used
+ends the work and is listed in <archive>.bad_files.csv; with --drop it is listed and left out.
+--limit takes so many pictures of each split and class, evenly spread over the sorted names.
+"""
+
+import argparse
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from detector.data.audit import codec_warnings, codecs_by_class
+from detector.data.decode import BadImage
+from detector.data.external import size_warnings
+from detector.data.external_images import COLUMNS, decode_files
+from detector.data.layout import CLASSES, IMAGE_SUFFIXES, SPLITS, is_system_file
+from detector.data.zips import is_folder, open_zip
+from detector.errors import ExpectedError
+from detector.files import replacing
+from stages.common import run
+
+GENIMAGE = {"train": "train", "test": "val"}, {"REAL": "nature", "FAKE": "ai"}
+DATE = (1980, 1, 1, 0, 0, 0)  # equal pictures become equal archives
+
+
+class Source(NamedTuple):
+    """One folder or zip of pictures, and where they go."""
+
+    split: str
+    kind: str  # REAL or FAKE
+    path: Path
+
+
+def main() -> None:
+    """Pack what the command line names."""
+    options = parse()
+    sources = listed(options)
+    with replacing(options.archive) as partial:
+        table, bad = pack(sources, partial, options)
+        if bad:
+            said = options.archive.with_suffix(".bad_files.csv")
+            with replacing(said) as path:
+                pd.DataFrame(bad, columns=["member", "reason"]).to_csv(path, index=False)
+            print(f"files that cannot be used, listed in {said}: {len(bad):,}")
+            if not options.drop:
+                raise ExpectedError(
+                    f"{bad[0].member}: {bad[0].reason}; mend these files, or leave them out with "
+                    "--drop"
+                )
+        require_all(table)
+    for warning in warnings(table, options.size):
+        print(f"warning: before packing, {warning}")
+    counts = table.groupby(["split", "label"], sort=False).size()
+    print(", ".join(f"{split}/{CLASSES[label]} {n:,}" for (split, label), n in counts.items()))
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    command = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.add_argument("archive", type=Path, help="zip to write")
+    command.add_argument("--size", type=int, required=True, help="side in pixels, 8 to 1024")
+    command.add_argument("--genimage", type=Path, action="append", default=[], metavar="FOLDER")
+    for split in SPLITS:
+        for kind in CLASSES:
+            command.add_argument(
+                f"--{split}-{kind.lower()}", type=Path, action="append", default=[], metavar="PATH"
+            )
+    command.add_argument("--limit", type=int, help="pictures of each split and class")
+    command.add_argument("--quality", type=int, default=90, help="of the JPEGs, 1 to 100")
+    command.add_argument("--drop", action="store_true", help="leave out what cannot be used")
+    options = command.parse_args()
+    for name, low, high in (("size", 8, 1024), ("quality", 1, 100), ("limit", 1, None)):
+        value = getattr(options, name)
+        if value is not None and not low <= value <= (high or value):
+            raise ExpectedError(f"--{name} {value}: must be {low} to {high or 'any'}")
+    return options
+
+
+def listed(options: argparse.Namespace) -> list[Source]:
+    """Give the folders and zips that were named. Raises ExpectedError for one that is not there."""
+    splits, kinds = GENIMAGE
+    sources = [
+        Source(split, kind, folder / splits[split] / kinds[kind])
+        for folder in options.genimage
+        for split in SPLITS
+        for kind in CLASSES
+    ]
+    for split in SPLITS:
+        for kind in CLASSES:
+            named = getattr(options, f"{split}_{kind.lower()}")
+            sources += [Source(split, kind, path) for path in named]
+    for source in sources:
+        if not source.path.is_dir() and source.path.suffix != ".zip":
+            raise ExpectedError(f"{source.path}: no such folder, and no zip")
+    missing = {(s, k) for s in SPLITS for k in CLASSES} - {(s.split, s.kind) for s in sources}
+    if missing:
+        split, kind = sorted(missing)[0]
+        raise ExpectedError(f"no pictures for {split}/{kind}: give --{split}-{kind.lower()}")
+    return sources
+
+
+def pack(
+    sources: list[Source], target: Path, options: argparse.Namespace
+) -> tuple[pd.DataFrame, list[BadImage]]:
+    """Write the archive. Returns a row a picture (COLUMNS, split, label), and what is unfit."""
+    parts, bad = [], []
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for split in SPLITS:
+            for kind in CLASSES:
+                number = 0
+                for path, members in shares(sources, split, kind, options.limit):
+                    for chunk in decode_files(path, members, options.size, recode=False):
+                        for image in chunk.images:
+                            name = f"{split}/{kind}/{number:07}.jpg"
+                            archive.writestr(zipfile.ZipInfo(name, DATE), jpeg(image, options))
+                            number += 1
+                        parts.append(chunk.table.assign(split=split, label=CLASSES.index(kind)))
+                        bad += [BadImage(f"{path}/{one.member}", one.reason) for one in chunk.bad]
+    empty = pd.DataFrame(columns=[*COLUMNS, "split", "label"])
+    return pd.concat(parts, ignore_index=True) if parts else empty, bad
+
+
+def shares(
+    sources: list[Source], split: str, kind: str, limit: int | None
+) -> list[tuple[Path, list[str]]]:
+    """Give the members of each source of a split and class, at most `limit` in all."""
+    every = [
+        (source.path, member)
+        for source in sources
+        if (source.split, source.kind) == (split, kind)
+        for member in members_of(source.path)
+    ]
+    chosen = np.linspace(0, len(every) - 1, min(limit or len(every), len(every))).astype(int)
+    by_path: dict[Path, list[str]] = {}
+    for place in chosen:
+        path, member = every[place]
+        by_path.setdefault(path, []).append(member)
+    return list(by_path.items())
+
+
+def members_of(path: Path) -> list[str]:
+    """Give the names of the images in a folder or zip, sorted.
+
+    Raises ExpectedError when it cannot be read.
+    """
+    if path.is_dir():
+        found = [
+            Path(folder, name).relative_to(path).as_posix()
+            for folder, _, names in os.walk(path)
+            for name in names
+        ]
+    else:
+        try:
+            with open_zip(path) as archive:
+                found = [info.filename for info in archive.infolist() if not is_folder(info)]
+        except (OSError, zipfile.BadZipFile) as error:
+            raise ExpectedError(f"{path}: not a readable zip ({error})") from error
+    return sorted(
+        name for name in found if name.lower().endswith(IMAGE_SUFFIXES) and not is_system_file(name)
+    )
+
+
+def jpeg(pixels: np.ndarray, options: argparse.Namespace) -> bytes:
+    """Code uint8 S,S,3."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=options.quality, subsampling="4:2:0")
+    return buffer.getvalue()
+
+
+def require_all(table: pd.DataFrame) -> None:
+    """Raise ExpectedError when a split lacks a class."""
+    found = set(zip(table["split"], table["label"], strict=True))
+    for split in SPLITS:
+        for label, kind in enumerate(CLASSES):
+            if (split, label) not in found:
+                raise ExpectedError(f"{split}/{kind}: no picture that can be used")
+
+
+def warnings(table: pd.DataFrame, size: int) -> list[str]:
+    """Say what told the classes apart before: coders and sizes."""
+    coders = codecs_by_class(table.assign(codec=table["codec"].str.split().str[0]))
+    return [*codec_warnings(coders), *size_warnings(table, size)]
+
+
+if __name__ == "__main__":
+    run(main)
