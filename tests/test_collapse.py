@@ -90,4 +90,6 @@ def test_the_table_says_what_was_found():
     assert "44.8 % of four turns" in lines[-1] and "5,120" in lines[-1] and "13 min" in lines[-1]
     axis = figure(found).axes[0]
     shown = {tuple(point) for each in axis.collections for point in each.get_offsets().tolist()}
-    assert {(91.0, 0.0), (50.0, 0.0), (79.0, 1.0)} <= {(round(x, 6), y) for x, y in shown}
+    assert {(91.0, 0.0), (50.0, 0.0), (79.0, 1.0)} <= {
+        (round(x, 6), float(round(y))) for x, y in shown
+    }

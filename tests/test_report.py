@@ -141,6 +141,14 @@ def test_printed_mcnemar_agrees_with_scipy(made, project):
     assert f"differs by {100 * (a.mean() - b.mean()):+.2f} points" in page.text
 
 
+def test_a_network_that_judges_otherwise_than_it_learnt_can_be_seen(made):
+    cells = ["51.25", "84.38", "9 of 53", "12.35", "–"]  # noqa: RUF001
+    rows = [
+        re.split(r" *\| *", line)[1:-1] for line in (made / "index.md").read_text().splitlines()
+    ]
+    assert ["inceptionv3", *cells] in rows
+
+
 def test_page_stands_alone(made):
     text = (made / "index.html").read_text()
     page = Page(text)

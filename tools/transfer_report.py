@@ -78,7 +78,9 @@ def figure(ways: list[Way]) -> plt.Figure:
         ]
     )
     drawn, axis = plt.subplots(figsize=(8, 1.2 + 0.42 * len(ways)))
-    sns.stripplot(data=table, y="way", x="accuracy", hue="", jitter=False, size=8, ax=axis)
+    sns.stripplot(
+        data=table, y="way", x="accuracy", hue="", jitter=False, dodge=True, size=7, ax=axis
+    )
     axis.axvline(50, color="0.6", linestyle=":")
     axis.set(xlabel="accuracy, %", ylabel="", xlim=(45, 101), title="One network, transferred")
     axis.grid(axis="y", color="0.9")

@@ -5,6 +5,7 @@ spot... for now", CVPR 2020: blur with sigma from [0, 3], then JPEG of a quality
 each image independently with probability 0.5 (or 0.1). Their images have 256 pixels a side.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import keras
@@ -18,7 +19,7 @@ from detector.networks.runtime import layer_seed
 Limits = tuple[float, float]  # lowest, highest
 
 
-class RandomChange(keras.layers.Layer):
+class RandomChange(keras.layers.Layer, ABC):
     """Change each training image with a probability, by a parameter drawn uniformly for it.
 
     float32 N,S,S,3 with whole grey levels of 0 to 255 in and out, as a decoded file has them. Does
@@ -57,13 +58,13 @@ class RandomChange(keras.layers.Layer):
         chosen = ops.reshape(draws[0] < self.probability, (-1, 1, 1))
         return ops.reshape(ops.where(chosen, self.change(rows, draws[1]), rows), ops.shape(images))
 
+    @abstractmethod
     def change(self, rows: Any, place: Any) -> Any:
         """Change all images.
 
         rows: float32 N,S,3S, the three colours of a pixel beside each other. place: float32 N from
         [0, 1), where between the limits the parameter of each image lies.
         """
-        raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments."""
