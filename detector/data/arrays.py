@@ -89,7 +89,7 @@ class SplitWriter:
         self._rows = 0
         self._file = open(folder / "images.npy", "wb")  # noqa: SIM115 (closed in __exit__)
         self._header()
-        self._columns: dict[str, list] = {"labels": [], "classes": [], "names": []}
+        self._columns: dict[str, list[np.ndarray]] = {"labels": [], "classes": [], "names": []}
 
     def _header(self) -> None:
         # NumPy pads the header so that the number of rows can be written over it later.
@@ -103,9 +103,10 @@ class SplitWriter:
         """Add rows. images: uint8 N,S,S,3, the others N long."""
         self._file.write(np.ascontiguousarray(images).data)
         self._rows += len(images)
-        self._columns["labels"] += labels
-        self._columns["classes"] += classes
-        self._columns["names"] += [name.encode() for name in names]
+        # As arrays: Python's objects take ten times the memory.
+        self._columns["labels"].append(np.array(labels, np.uint8))
+        self._columns["classes"].append(np.array(classes, np.int8))
+        self._columns["names"].append(np.array([name.encode() for name in names], np.bytes_))
 
     def __enter__(self) -> Self:
         return self
@@ -114,10 +115,9 @@ class SplitWriter:
         try:
             if kind is None:
                 self._header()
-                for name, dtype in (("labels", np.uint8), ("classes", np.int8), ("names", None)):
-                    column = np.array(
-                        self._columns[name], dtype or (np.bytes_ if self._rows else "S1")
-                    )
+                for name, dtype in (("labels", "u1"), ("classes", "i1"), ("names", "S1")):
+                    # Without any row, too, the dtype is said.
+                    column = np.concatenate([np.empty(0, dtype), *self._columns[name]])
                     np.save(self._folder / f"{name}.npy", column, allow_pickle=False)
         finally:
             self._file.close()

@@ -17,7 +17,7 @@ from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from detector.data.arrays import at_once
 from detector.data.processes import map_in_processes
-from detector.data.zips import check_size, open_zip, read_whole, words
+from detector.data.zips import check_size, offsets_of, open_zip, read_whole, words
 from detector.errors import ExpectedError
 
 # Images of 32 pixels a task, fewer of larger ones; handing over costs nothing beside decoding
@@ -70,7 +70,7 @@ def decode_members(archive: str, members: list[str], size: int) -> Generator[Chu
 
 def _start_decoding(archive: str, members: list[str], size: int) -> Generator:
     """Give None when the processes are at work, then the chunks."""
-    open_archive(archive)  # before the fork, so that its directory is read once
+    offsets_of(open_archive(archive))  # before the fork, so that its directory is read once
     path = os.path.abspath(archive)  # the processes do not follow a change of folder
     chunk = at_once(CHUNK, size)
     tasks = [(path, members[i : i + chunk], size) for i in range(0, len(members), chunk)]
@@ -88,6 +88,8 @@ def _start_decoding(archive: str, members: list[str], size: int) -> Generator:
             f"{archive}: a decoding process was ended, most likely for lack of memory; "
             "free some memory and run again"
         ) from error
+    finally:
+        _open.cache_clear()  # a directory of a million members is 600 MB
 
 
 def _reopen(archive: str) -> None:

@@ -70,11 +70,12 @@ def write_arrays(
 
     chunks: of decode_members, for the members of the plan in its order. plan: of plan_splits.
     folders: by split. size: side of the images in pixels. Returns the rows of the plan that were
-    written (with their row in the split's arrays, file_bytes, codec and digest), their features
-    (float32 N,K), their channel moments (float64 N,2,3), and the members left out.
+    written (with their row in the split's arrays, file_bytes, codec and digest, here a number that
+    equal pixels share), their features (float32 N,K), their channel moments (float64 N,2,3), and
+    the members left out.
     """
-    rows, features, moments, bad = [], [], [], []
-    columns: dict[str, list] = {"file_bytes": [], "codec": [], "digest": []}
+    rows, features, moments, codecs, bad = [], [], [], [], []
+    sizes, digests = [], []  # as arrays: Python's objects take several times the memory
     splits, labels, classes = (plan[name].to_numpy() for name in ("split", "label", "class"))
     with ExitStack() as stack:
         writers = {s: stack.enter_context(SplitWriter(folders[s], size)) for s in SPLITS}
@@ -87,13 +88,15 @@ def write_arrays(
                 names = [chunk.members[i] for i in here]
                 writer.append(chunk.images[here], list(labels[some]), list(classes[some]), names)
             rows.append(of_plan)
-            columns["file_bytes"] += chunk.file_bytes
-            columns["codec"] += chunk.codecs
-            columns["digest"] += chunk.digests
+            sizes.append(np.array(chunk.file_bytes, np.int64))
+            codecs += chunk.codecs
+            digests.append(np.frombuffer(b"".join(chunk.digests), "V16"))
             features.append(chunk.features)
             moments.append(chunk.moments)
             bad += chunk.bad
             bar.update(len(chunk.members) + len(chunk.bad))
-    table = plan.iloc[np.concatenate(rows)].reset_index(drop=True).assign(**columns)
+    _, digest = np.unique(np.concatenate(digests), return_inverse=True)
+    table = plan.iloc[np.concatenate(rows)].reset_index(drop=True)
+    table = table.assign(file_bytes=np.concatenate(sizes), codec=codecs, digest=digest)
     table["row"] = table.groupby("split").cumcount()
     return table, np.concatenate(features), np.concatenate(moments), bad

@@ -1,5 +1,6 @@
 """Work shared among processes of this machine, with results in order."""
 
+import gc
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -30,6 +31,8 @@ def map_in_processes(
     # A fork is at work at once; elsewhere than on Linux it is not safe beside system libraries.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(prepare,))
+    # A collection of garbage in a forked process would write to every object and so copy it.
+    gc.freeze()
     try:
         given_out = (pool.submit(function, *task) for task in tasks)
         waiting = deque(islice(given_out, max(2 * workers, ahead)))
@@ -39,6 +42,7 @@ def map_in_processes(
             waiting.extend(islice(given_out, 1))
             yield result
     finally:
+        gc.unfreeze()
         pool.shutdown(cancel_futures=True)
 
 

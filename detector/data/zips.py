@@ -10,6 +10,8 @@ import stat
 import struct
 import zipfile
 import zlib
+from array import array
+from bisect import bisect_right
 from weakref import WeakKeyDictionary
 
 # A member that claims more than this is not an image of the sizes handled here. It is refused
@@ -25,12 +27,15 @@ _MANY = 0xFFFF  # members: the number is in the end of zip64
 _ENCRYPTED, _PATCH, _STRONGLY_ENCRYPTED, _UTF_8 = 0x1, 0x20, 0x40, 0x800
 _UNIX = 3  # the system whose file modes a member has
 
-# Where the bytes of a member must end, by the offset of its header
-_limits: WeakKeyDictionary[zipfile.ZipFile, dict[int, int]] = WeakKeyDictionary()
+_LARGEST = 2**63 - 1
+_NO_DATE = (1980, 1, 1, 0, 0, 0)
+
+# Where members begin, rising
+_offsets: WeakKeyDictionary[zipfile.ZipFile, array] = WeakKeyDictionary()
 
 
 def open_zip(path: str | os.PathLike[str]) -> zipfile.ZipFile:
-    """Open the zip at `path` and read its directory.
+    """Open the zip at `path` and read its directory; the dates of its members are let go.
 
     Raises OSError when the file cannot be read, BadZipFile for whatever is wrong with it, such as a
     directory that has not as many members as the end of the file says.
@@ -49,6 +54,8 @@ def open_zip(path: str | os.PathLike[str]) -> zipfile.ZipFile:
     except BaseException:
         archive.close()
         raise
+    for info in archive.infolist():
+        info.date_time = _NO_DATE  # a tuple each is 100 MB of a million members
     return archive
 
 
@@ -155,17 +162,24 @@ def find_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
     if name != info.orig_filename:
         raise zipfile.BadZipFile(f"its name is {name!r} in its header")
     start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-    if start + info.compress_size > _limits_of(archive)[info.header_offset]:
+    offsets = offsets_of(archive)
+    after = bisect_right(offsets, info.header_offset)
+    end = offsets[after] if after < len(offsets) else archive.start_dir
+    if start + info.compress_size > end:
         raise zipfile.BadZipFile("overlaps what follows it")
     return start
 
 
-def _limits_of(archive: zipfile.ZipFile) -> dict[int, int]:
-    if archive not in _limits:
-        offsets = sorted({info.header_offset for info in archive.infolist()})
-        ends = [*offsets[1:], archive.start_dir]
-        _limits[archive] = dict(zip(offsets, ends, strict=True))
-    return _limits[archive]
+def offsets_of(archive: zipfile.ZipFile) -> array:
+    """Give where the members begin, in bytes, rising, each offset once.
+
+    Found at the first call for an archive, which takes half a second for a million members.
+    """
+    if archive not in _offsets:
+        # A damaged directory says anything; a seek to it fails before it is looked up here.
+        begins = {min(max(info.header_offset, 0), _LARGEST) for info in archive.infolist()}
+        _offsets[archive] = array("q", sorted(begins))
+    return _offsets[archive]
 
 
 def words(error: Exception) -> str:
