@@ -19,7 +19,7 @@ from tests.helpers import ROOT, composed_params, learnable_arrays
 
 IMAGES = {"train": 320, "val": 50}
 EPOCHS, BATCH = 4, 32
-TOLERANCE = 1e-4  # of a loss, relative: sums in another order, fed back through the steps
+TOLERANCE = 1e-3  # of a loss, relative: sums in another order, fed back through the steps
 NAME = "cnn32"
 OUTS = (f"models/{NAME}.weights.h5", f"models/{NAME}.history.csv", f"plots/{NAME}/training",
         f"metrics/{NAME}/training.json", f"metrics/cost/{NAME}/training.json")  # fmt: skip
