@@ -228,9 +228,12 @@ class TrainParams(Section):
 
     @field_validator("strategy")
     @classmethod
-    def _several_replicas_take_no_xla(cls, strategy: str, info: ValidationInfo) -> str:
+    def _several_replicas_can(cls, strategy: str, info: ValidationInfo) -> str:
         if strategy != "none" and info.data.get("xla") is True:
             raise ValueError(f"{strategy} needs xla: auto or false")
+        # Keras' scaling of the loss, which half precision needs, fails on several replicas.
+        if strategy != "none" and info.data.get("precision") == "mixed_float16":
+            raise ValueError(f"{strategy} needs another precision, such as mixed_bfloat16")
         return strategy
 
 

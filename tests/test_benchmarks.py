@@ -19,16 +19,12 @@ from detector.errors import ExpectedError
 from tests.helpers import ROOT
 
 # Two commands at once: most of their time, one core starts TensorFlow.
-HALVES = (
-    ("preprocess", "step", "growth", "predict"),
-    ("accuracy", "input_path", "execution", "throughput"),
-)
+FEW = (("step",), ("growth",))
+OTHERS = (("preprocess", "execution", "predict"), ("accuracy", "input_path", "throughput"))
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """Run every part with --quick on the sample."""
-    folder = tmp_path_factory.mktemp("benchmarks")
+def measured(folder, halves):
+    """Run parts with --quick on the sample."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
     command = [sys.executable, "-m", "benchmarks", "--quick", "--repeats", "1", "--out", "results"]
     command += ["--archive", str(ROOT / "sample/sample.zip"), "--cnn32-epochs", "0.1", "0.2", "0.1"]
@@ -41,7 +37,7 @@ def results(tmp_path_factory):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        for parts in HALVES
+        for parts in halves
     ]
     for process in running:
         output, _ = process.communicate(timeout=300)
@@ -50,14 +46,37 @@ def results(tmp_path_factory):
     return folder / "results"
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    return measured(tmp_path_factory.mktemp("few"), FEW)
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    return measured(tmp_path_factory.mktemp("others"), OTHERS)
+
+
+def parts_of(halves):
+    return [part for half in halves for part in half]
+
+
 def load(results, part):
     return json.loads((results / f"{part}.json").read_text())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("part", common.PARTS)
-def test_each_part_says_what_it_measured_and_on_what(results, part):
-    result = load(results, part)
+def test_every_part_is_measured():
+    assert sorted(parts_of(FEW) + parts_of(OTHERS)) == sorted(common.PARTS)
+
+
+@pytest.mark.parametrize(
+    ("fixture", "part"),
+    [
+        *(pytest.param("few", part, marks=pytest.mark.slow) for part in parts_of(FEW)),
+        *(pytest.param("others", part, marks=pytest.mark.soak) for part in parts_of(OTHERS)),
+    ],
+)
+def test_each_part_says_what_it_measured_and_on_what(request, fixture, part):
+    result = load(request.getfixturevalue(fixture), part)
     assert result["part"] == part and result["quick"] is True and result["repeats"] == 1
     assert set(result["machine"]) == {
         "cpu", "cores", "memory_gib", "gpu", "system", "python", "keras_backend", "versions",
@@ -73,8 +92,8 @@ def test_each_part_says_what_it_measured_and_on_what(results, part):
 
 
 @pytest.mark.slow
-def test_ratios_are_those_of_the_raw_values(results):
-    step = load(results, "step")
+def test_ratios_are_those_of_the_raw_values(few):
+    step = load(few, "step")
     for found in step["figures"].values():
         with_input = found["seconds_per_step_with_input_path"]
         resident = found["seconds_per_step_on_resident_batch"]
@@ -85,27 +104,30 @@ def test_ratios_are_those_of_the_raw_values(results):
         assert found["median_ratio"] == pytest.approx(statistics.median(ratios), rel=1e-3)
     assert step["rows"][0]["value"] == step["figures"]["cnn32"]["median_ratio"]
 
-    delivered = load(results, "input_path")
-    raw = delivered["figures"]["images_per_second"]
-    for name, found in delivered["figures"]["ours_over"].items():
-        assert found["ratios"] == pytest.approx([raw["ours"][0] / raw[name][0]], rel=1e-3)
-
-    growth = load(results, "growth")["figures"]
+    growth = load(few, "growth")["figures"]
     seconds = [run["epoch_seconds"] for (run,) in growth["runs"]]
     slope = math.log(seconds[1] / seconds[0]) / math.log(2)
     assert growth["images"] == [320, 640]
     assert growth["exponent"] == pytest.approx(slope, rel=1e-2, abs=1e-2)
 
-    throughput = load(results, "throughput")["figures"]
+
+@pytest.mark.soak
+def test_ratios_of_others_are_those_of_the_raw_values(others):
+    delivered = load(others, "input_path")
+    raw = delivered["figures"]["images_per_second"]
+    for name, found in delivered["figures"]["ours_over"].items():
+        assert found["ratios"] == pytest.approx([raw["ours"][0] / raw[name][0]], rel=1e-3)
+
+    throughput = load(others, "throughput")["figures"]
     for found in throughput["networks"].values():
         work = found["prediction_images_per_second"] * found["flops_per_image"]
         share = work / throughput["matmul_peak_flops_per_second"]
         assert found["prediction_share_of_peak"] == pytest.approx(share, rel=1e-3)
 
 
-@pytest.mark.slow
-def test_accuracy_has_a_curve_for_each_network(results):
-    runs = load(results, "accuracy")["figures"]["runs"]
+@pytest.mark.soak
+def test_accuracy_has_a_curve_for_each_network(others):
+    runs = load(others, "accuracy")["figures"]["runs"]
     parameters = {run["name"].split(" in ")[0]: run["trainable_parameters"] for run in runs}
     assert parameters["reference"] == 287_714 and parameters["bird_lotfi"] == 84_001
     assert len(runs) == 5
@@ -117,15 +139,24 @@ def test_accuracy_has_a_curve_for_each_network(results):
     assert bird["curve"][-1]["images"] == 2560  # an epoch of the sample
 
 
-@pytest.mark.slow
-def test_the_table_lists_every_row_of_every_part(results):
+def check_report(results, halves, pictures):
     table = (results / "table.md").read_text()
-    for part in common.PARTS:
+    for part in parts_of(halves):
         for row in load(results, part)["rows"]:
             assert f"| {part}" in table and row["what"] in table
     assert "only a trial" in table
-    for name in ("accuracy", "growth", "throughput"):
+    for name in pictures:
         assert (results / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_the_table_lists_every_row_of_every_part(few):
+    check_report(few, FEW, ["growth"])
+
+
+@pytest.mark.soak
+def test_the_table_lists_every_row_of_the_others(others):
+    check_report(others, OTHERS, ["accuracy", "throughput"])
 
 
 def test_verdicts_follow_from_values():

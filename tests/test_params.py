@@ -153,6 +153,16 @@ def test_warm_up_is_of_the_cosine_schedule(tree, schedule):
     assert words == f"train.warmup: must be 0 with schedule {schedule}, not 0.1"
 
 
+def test_several_devices_take_no_xla_and_no_float16(tree):
+    half = changed(tree, "train.precision", "mixed_float16")
+    assert validate(half).train.strategy == "none"
+    words = complaint(changed(half, "train.strategy", "mirrored"))
+    assert words == "train.strategy: mirrored needs another precision, such as mixed_bfloat16"
+    xla = changed(changed(tree, "train.deterministic", False), "train.xla", True)
+    words = complaint(changed(xla, "train.strategy", "multiworker"))
+    assert words == "train.strategy: multiworker needs xla: auto or false"
+
+
 def test_every_wrong_key_is_named(tree):
     tree = changed(changed(tree, "seed", -1), "train.epochs", "many")
     assert complaint(tree) == (

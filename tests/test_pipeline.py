@@ -160,7 +160,8 @@ def test_one_backbone_and_back_again(clone):
 
 
 def test_metrics_diff_shows_what_a_parameter_changed(clone):
-    out = clone("dvc exp run -S model=resnet50 -S model.resnet50.learning_rate=0.01")
+    change = "-S model=resnet50 -S model.resnet50.learning_rate=0.01"
+    out = clone(f"dvc exp run {change} evaluate@resnet50")
     assert "Running stage 'train@resnet50'" in out
     assert "Stage 'preprocess' didn't change" in out
     diff = json.loads(clone("dvc metrics diff --json"))
