@@ -12,20 +12,17 @@ it needs room. Writes <out>/large.json and prints the table.
 
 import argparse
 import json
-import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 from tabulate import tabulate
 
-from benchmarks.common import Measured, child, child_environment, row, say, write
+from benchmarks.common import Measured, child, row, say, write
 from benchmarks.generated import write_archive
 from benchmarks.growth import growth_exponent
-from benchmarks.preprocess import prepare
-from detector.errors import ExpectedError
+from benchmarks.preprocess import prepare, watched
 from stages.common import run
 
 LINEAR = 1.05  # exponent
@@ -80,14 +77,14 @@ def measured(count: int, size: int, quick: bool) -> dict[str, Any]:
         place.mkdir()
         write_archive(archive, count, size)
         prepare(place, archive, f"data.image_size={size}")
-        decoded = watched([*child("preprocess", "--stage")], place)
+        decoded = taken(child("preprocess", "--stage"), place)
         say(f"{count:,} images of {size} pixels: decoded, {words(decoded)}")
         arguments = ["--one-epoch", "--arrays", str(place / "data/train")]
         if size > 32:  # cnn32 has a map of every pixel: smaller batches
             arguments += ["--set", "train.batch_size=32"]
         if quick:
             arguments += ["--set", "train.batch_size=16"]
-        epoch = watched(child("growth", *arguments), place)
+        epoch = taken(child("growth", *arguments), place)
         say(f"{count:,} images of {size} pixels: an epoch, {words(epoch)}")
         arrays = sum(path.stat().st_size for path in place.glob("data/*/images.npy"))
         return {
@@ -106,30 +103,14 @@ def words(found: Run) -> str:
     return f"{found['seconds']:.1f} s, at most {found['peak_mib']:.0f} MiB"
 
 
-def watched(command: list[str], folder: Path) -> Run:
-    """Run a command in a folder; give its seconds and the peak memory of its tree.
-
-    Raises ExpectedError with its last line when it fails.
-    """
-    with tempfile.TemporaryFile("w+") as errors:
-        start, peak = time.perf_counter(), 0.0
-        process = subprocess.Popen(
-            command, cwd=folder, env=child_environment(), stdout=subprocess.DEVNULL, stderr=errors
-        )
-        tree = psutil.Process(process.pid)
-        while process.poll() is None:
-            peak = max(peak, own_memory(tree))
-            time.sleep(0.1)
-        seconds = time.perf_counter() - start
-        if process.returncode:
-            errors.seek(0)
-            last = errors.read().splitlines()[-1:]
-            raise ExpectedError(f"{' '.join(command[1:4])} failed: {' '.join(last)}")
-    return {"seconds": seconds, "peak_mib": peak}
+def taken(command: list[str], folder: Path) -> Run:
+    """Run a command in a folder; give its seconds and the peak memory of its tree."""
+    start, end, peak = watched(command, folder, own_memory)
+    return {"seconds": end - start, "peak_mib": peak}
 
 
-def own_memory(process: psutil.Process) -> float:
-    """Give MiB of anonymous and shared memory of a process and its children, pages once."""
+def own_memory(process: psutil.Process) -> int:
+    """Give the bytes of anonymous and shared memory of a process and its children, pages once."""
     kib = 0
     try:
         for member in [process, *process.children(recursive=True)]:
@@ -138,7 +119,7 @@ def own_memory(process: psutil.Process) -> float:
             kib += sum(int(fields[f"Pss_{kind}:"].split()[0]) for kind in ("Anon", "Shmem"))
     except (psutil.NoSuchProcess, OSError, KeyError):
         pass  # it ended between two looks
-    return kib / 1024
+    return kib * 1024
 
 
 if __name__ == "__main__":

@@ -156,21 +156,30 @@ def timed_stage(folder: Path) -> Run:
 
 def timed(arguments: list[str], folder: Path) -> tuple[float, float, float]:
     """Run this module in a folder; give start, end and the peak of its tree's memory in MiB."""
+    return watched(child("preprocess", *arguments), folder, tree_memory)
+
+
+def watched(
+    command: list[str], folder: Path, memory: Callable[[psutil.Process], int]
+) -> tuple[float, float, float]:
+    """Run a command in a folder; give start, end and the peak of `memory` (bytes) in MiB.
+
+    Raises ExpectedError with its last line when it fails.
+    """
     with tempfile.TemporaryFile("w+") as errors:
         start, peak = now(), 0
         process = subprocess.Popen(
-            child("preprocess", *arguments), cwd=folder, env=child_environment(),
-            stdout=subprocess.DEVNULL, stderr=errors,
-        )  # fmt: skip
-        watched = psutil.Process(process.pid)
+            command, cwd=folder, env=child_environment(), stdout=subprocess.DEVNULL, stderr=errors
+        )
+        tree = psutil.Process(process.pid)
         while process.poll() is None:
-            peak = max(peak, tree_memory(watched))
+            peak = max(peak, memory(tree))
             time.sleep(0.1)
         end = now()
         if process.returncode:
             errors.seek(0)
             last = errors.read().splitlines()[-1:]
-            raise ExpectedError(f"preprocess {' '.join(arguments)} failed: {' '.join(last)}")
+            raise ExpectedError(f"{' '.join(command[1:4])} failed: {' '.join(last)}")
     return start, end, peak / 2**20
 
 
