@@ -113,7 +113,7 @@ def make_model(images: np.ndarray, folder: Path) -> tuple[Any, ModelDescription]
     from detector.networks.model import build_model, save_weights
 
     side = images.shape[1]
-    settings = params("model=cnn32").model["cnn32"]
+    settings = params("model=cnn32").model["cnn32"].settings()
     model = build_model(settings, side)
     save_weights(model, folder / "model.weights.h5")
     description = ModelDescription(

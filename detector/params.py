@@ -10,7 +10,8 @@ from detector.errors import ExpectedError
 from detector.settings import (
     DataParams,
     EvaluateParams,
-    ModelParams,
+    ModelEntry,
+    NamedWeights,
     PreprocessParams,
     Section,
     TrainParams,
@@ -23,13 +24,14 @@ class Params(Section):
     seed: int = Field(ge=0, lt=2**31)
     data: DataParams
     preprocess: PreprocessParams
-    model: dict[str, ModelParams] = Field(min_length=1)
+    model: dict[str, ModelEntry] = Field(min_length=1)
+    named_weights: NamedWeights
     train: TrainParams
     evaluate: EvaluateParams
 
     @field_validator("model")
     @classmethod
-    def _names_are_plain(cls, models: dict[str, ModelParams]) -> dict[str, ModelParams]:
+    def _names_are_plain(cls, models: dict[str, ModelEntry]) -> dict[str, ModelEntry]:
         for name in models:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*", name):
                 raise ValueError(f"{name!r} is not made of letters, digits and _")

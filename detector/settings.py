@@ -141,6 +141,34 @@ class ModelParams(Section):
         return self.input_size
 
 
+class ModelEntry(ModelParams):
+    """One backbone of params.yaml: its settings, and what its training depends on for its weights.
+
+    watch: a file; the train stage runs again when it changes. That of `weights`, where it is one.
+    """
+
+    watch: str = Field(min_length=1)
+
+    @field_validator("watch")
+    @classmethod
+    def _a_file_of_weights_is_watched(cls, watch: str, info: ValidationInfo) -> str:
+        weights = info.data.get("weights", "none")
+        if weights not in ("none", "imagenet") and watch != weights:
+            raise ValueError(f"must be the file of weights, {weights}, not {watch}")
+        return watch
+
+    def settings(self) -> ModelParams:
+        """Give what the network is built from."""
+        return ModelParams(**self.model_dump(exclude={"watch"}))
+
+
+class NamedWeights(Section):
+    """What stands for weights that are no file where a stage depends on files: a text on each."""
+
+    none: str
+    imagenet: str
+
+
 class ModelDefaults(Section):
     """What each entry of `model` takes up unless its own file in conf/model says otherwise."""
 

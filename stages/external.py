@@ -15,6 +15,7 @@ from detector.data.external import (
     images_by_class,
 )
 from detector.data.external_images import write_set
+from detector.data.zips import quoted
 from detector.errors import ExpectedError
 from detector.files import replacing
 from stages.common import read_params, run
@@ -83,9 +84,9 @@ def refuse(path: str, bad: pd.DataFrame) -> None:
     bad.to_csv(BAD_FILES_OF_A_FAILED_RUN, index=False)
     first = bad.iloc[0]
     raise ExpectedError(
-        f"{path}: {len(bad)} of its files cannot be used, first {first['member']!r} of the set "
-        f"{first['set']} ({first['reason']}); all are listed in {BAD_FILES_OF_A_FAILED_RUN}: mend "
-        "the sets, or leave them out with -S preprocess.on_bad_image=drop"
+        f"{path}: {len(bad)} of its files cannot be used, first {quoted(first['member'])} of the "
+        f"set {first['set']} ({first['reason']}); all are listed in {BAD_FILES_OF_A_FAILED_RUN}: "
+        "mend the sets, or leave them out with -S preprocess.on_bad_image=drop"
     )
 
 
@@ -94,8 +95,8 @@ def require_images(one: ImageSet, report: dict[str, Any]) -> None:
     if not sum(report["images"].values()):
         member, reason = report["bad"][0]
         raise ExpectedError(
-            f"{one.path}: none of its images can be used, not {member!r} either ({reason}); mend "
-            "the set or remove it"
+            f"{one.path}: none of its images can be used, not {quoted(member)} either ({reason}); "
+            "mend the set or remove it"
         )
 
 

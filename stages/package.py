@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="a key of `model` in params.yaml")
     name = parser.parse_args().model
-    description = describe(name, read_params().model[name])
+    description = describe(name, read_params().model[name].settings())
     with replacing(f"models/{name}.zip") as path:
         write_model(path, description, f"models/{name}.weights.h5")
 

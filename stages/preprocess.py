@@ -14,7 +14,7 @@ from detector.data import layout
 from detector.data.arrays import SPLITS, Split, load_split, rows_of
 from detector.data.decode import BadImage, decode_members, open_archive
 from detector.data.ingest import plan_splits, sort_members, write_arrays
-from detector.data.zips import is_folder
+from detector.data.zips import is_folder, quoted
 from detector.errors import ExpectedError
 from detector.files import replacing
 from stages.common import read_params, run
@@ -124,7 +124,7 @@ def refuse(archive: Path, bad: list[BadImage], listed: Path) -> None:
     BAD_FILES_OF_A_FAILED_RUN.parent.mkdir(exist_ok=True)
     BAD_FILES_OF_A_FAILED_RUN.write_bytes(listed.read_bytes())
     raise ExpectedError(
-        f"{archive}: {len(bad)} of its files cannot be used, first {bad[0].member!r} "
+        f"{archive}: {len(bad)} of its files cannot be used, first {quoted(bad[0].member)} "
         f"({bad[0].reason}); all are listed in {BAD_FILES_OF_A_FAILED_RUN}: mend the archive, or "
         "leave them out with -S preprocess.on_bad_image=drop"
     )

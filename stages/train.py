@@ -60,7 +60,8 @@ def train_and_write(
     settings, recipe = params.model[name], params.train
     model = build(name, params, splits[0], distribution)
     clock = EpochClock()
-    mark = fingerprint([params.seed, settings, recipe], ["data/train", "data/val"])
+    inputs = ["data/train", "data/val", settings.watch]
+    mark = fingerprint([params.seed, settings, recipe], inputs)
     kept = Path(f".work/checkpoints/{name}/{mark}.npz")
     tell_of_others(kept)
     logs = Path(f".work/dvclive/{name}")

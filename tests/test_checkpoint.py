@@ -218,6 +218,10 @@ def test_fingerprint_changes_with_settings_data_and_code(tmp_path, monkeypatch):
     assert fingerprint({"rate": 0.1}, [data]) != first
     (data / "images.npy").write_bytes(b"1")
     assert fingerprint({"rate": 0.1}, [data]) == first
+    (tmp_path / "w.h5").write_bytes(b"1")
+    with_weights = fingerprint({"rate": 0.1}, [data, tmp_path / "w.h5"])
+    (tmp_path / "w.h5").write_bytes(b"2")
+    assert fingerprint({"rate": 0.1}, [data, tmp_path / "w.h5"]) not in (first, with_weights)
     source = tmp_path / "detector/module.py"
     source.parent.mkdir()
     source.write_text("x = 1\n")

@@ -50,6 +50,16 @@ def test_the_group_all_has_every_backbone(tmp_path):
     assert sorted(settings["backbone"] for settings in every.values()) == sorted(BACKBONES)
 
 
+@pytest.mark.parametrize("weights", ["my dir/x[1].weights.h5", "imagenet.h5", "../none", "./x.h5"])
+def test_a_file_of_weights_is_a_dependency_and_a_name_is_none(tmp_path, weights):
+    overrides = [f"model.{name}.weights='{weights}'" for name in ("resnet50", "cnn32")]
+    model = composed(tmp_path, *overrides)["model"]
+    assert model["resnet50"]["watch"] == model["cnn32"]["watch"] == weights
+    named = model["inceptionv3"]["watch"]
+    assert named == composed(tmp_path, "train=paper")["model"]["inceptionv3"]["watch"]
+    assert (ROOT / named).is_file()
+
+
 def test_the_papers_recipe_is_exact(tmp_path):
     """Values of the paper, as in shared knowledge of it: see the README."""
     tree = composed(tmp_path, "data=cifake", "model=paper", "train=paper")

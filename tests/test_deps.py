@@ -1,10 +1,14 @@
 """dvc.yaml is true: what a stage imports and reads is what it declares."""
 
 import ast
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.repo import Repo
+
+from tests.helpers import composed_params
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("detector", "stages", "conf")
@@ -76,6 +80,15 @@ def test_what_the_package_gives_on_demand_is_followed_to_its_file(tmp_path):
 def test_every_stage_says_what_it_does_and_runs_its_own_script(stage):
     assert declaration(stage)["desc"]
     assert declaration(stage)["cmd"].startswith(f"python -m stages.{stage}")
+
+
+def test_training_depends_on_its_file_of_weights_and_nothing_else_does(tmp_path):
+    composed_params(tmp_path, "model.cnn32.weights=my.weights.h5")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    with Repo.init(str(tmp_path), no_scm=True) as repo:
+        depend = {stage.name: {d.def_path for d in stage.deps} for stage in repo.index.stages}
+    assert [name for name in depend if "my.weights.h5" in depend[name]] == ["train@cnn32"]
+    assert "conf/named_weights.md" in depend["train@resnet50"] - depend["train@cnn32"]
 
 
 def test_data_files_of_the_package_are_declared():

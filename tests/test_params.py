@@ -55,11 +55,21 @@ def test_input_pixels_of_a_number(tree):
     assert params.model["resnet50"].input_pixels == 224
 
 
+def test_a_file_of_weights_is_watched(tree):
+    with_file = changed(tree, "model.cnn32.weights", "my.weights.h5")
+    assert complaint(with_file).startswith(
+        "model.cnn32.watch: must be the file of weights, my.weights.h5, not conf/"
+    )
+    params = validate(changed(with_file, "model.cnn32.watch", "my.weights.h5"))
+    assert params.model["cnn32"].settings().weights == "my.weights.h5"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
         ("sead", 1, "is not a key that exists"),
         ("model.cnn32.weights", "imagenet", "cnn32 has no ImageNet weights"),
+        ("model.cnn32.watch", "", "at least 1 character"),
         ("model.cnn32.preprocessing", "imagenet", "cnn32 has no ImageNet weights"),
         ("model.cnn32.pooling", "mean", "must be 'average', 'max' or 'flatten', not 'mean'"),
         ("train.augmentation.blur", {"probability": 0.5, "sigma": [1.0, 0.5]}, "[lowest, highest]"),

@@ -14,7 +14,7 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from detector.data.layout import CLASSES, SPLITS, locate
-from detector.data.zips import check_size, is_folder, open_zip, read_whole, words
+from detector.data.zips import check_size, is_folder, open_zip, quoted, read_whole, words
 from detector.errors import ExpectedError
 
 _CHUNK = 1 << 20  # bytes held in memory at a time
@@ -171,13 +171,13 @@ def _count(archive: zipfile.ZipFile, whole: bool) -> dict[str, dict[str, int]]:
         name, reason = wrong[0]
         raise BadArchive(
             f"{len(wrong)} of its {len(names)} files are not images in their place, "
-            f"such as {name!r} ({reason})"
+            f"such as {quoted(name)} ({reason})"
         )
     if not names:
         raise BadArchive("it holds no files")
     if whole and len(set(names)) < len(names):
         name = Counter(names).most_common(1)[0][0]
-        raise BadArchive(f"it holds {name!r} more than once")
+        raise BadArchive(f"it holds {quoted(name)} more than once")
     return counts
 
 
@@ -189,7 +189,9 @@ def _check_bytes(archive: zipfile.ZipFile) -> None:
                 check_size(info)
                 read_whole(archive, info)
             except ValueError as error:
-                raise BadArchive(f"its file {info.filename!r} is unusable: {error}") from error
+                raise BadArchive(
+                    f"its file {quoted(info.filename)} is unusable: {error}"
+                ) from error
             bar.update()
 
 

@@ -22,7 +22,7 @@ import pandas as pd
 from detector.data.audit import codec_warnings, codecs_by_class, file_sizes_by_class
 from detector.data.decode import BadImage
 from detector.data.layout import CLASSES, IMAGE_SUFFIXES, is_system_file
-from detector.data.zips import is_folder, open_zip
+from detector.data.zips import is_folder, open_zip, quoted
 from detector.errors import ExpectedError
 
 OTHER_ARCHIVES = (".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zst")
@@ -120,7 +120,10 @@ def _listed(name: str, path: Path) -> ImageSet:
             bad.append(BadImage(_printable(member), str(reason)))
     bad.sort()
     if not labels:
-        first = f" (first of {len(bad)} others: {bad[0].member!r}, {bad[0].reason})" if bad else ""
+        first = ""
+        if bad:
+            member, reason = bad[0]
+            first = f" (first of {len(bad)} others: {quoted(member)}, {reason})"
         raise ExpectedError(
             f"{path}: no image lies below a folder called REAL or FAKE in it{first}; arrange the "
             "set as external/README.md says, or remove it"

@@ -6,6 +6,7 @@ and, before version 3.11.8, reads members that share their bytes.
 """
 
 import os
+import reprlib
 import stat
 import struct
 import zipfile
@@ -29,6 +30,9 @@ _UNIX = 3  # the system whose file modes a member has
 
 _LARGEST = 2**63 - 1
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = 200  # characters
 
 # Where members begin, rising
 _offsets: WeakKeyDictionary[zipfile.ZipFile, array] = WeakKeyDictionary()
@@ -180,6 +184,12 @@ def offsets_of(archive: zipfile.ZipFile) -> array:
         begins = {min(max(info.header_offset, 0), _LARGEST) for info in archive.infolist()}
         _offsets[archive] = array("q", sorted(begins))
     return _offsets[archive]
+
+
+def quoted(name: str) -> str:
+    """Give a member's name for a sentence: in quotes, on one line, a long one shortened."""
+    # A name in a zip has up to 65,535 bytes.
+    return _SHORT.repr(name)
 
 
 def words(error: Exception) -> str:

@@ -27,12 +27,12 @@ History = dict[str, list[float]]
 UNUSABLE = (OSError, ValueError, LookupError, TypeError, EOFError, BadZipFile)
 
 
-def fingerprint(settings: Any, folders: Iterable[str | os.PathLike[str]]) -> str:
+def fingerprint(settings: Any, inputs: Iterable[str | os.PathLike[str]]) -> str:
     """Give 16 hexadecimal digits that change with whatever the weights would change with.
 
-    That is the settings (anything that JSON or str can write), every file in the folders of data,
-    the source of every module of this repository that is imported by now, and the versions of
-    Keras, its backend and NumPy.
+    That is the settings (anything that JSON or str can write), every input (a file, or a folder
+    with all files in it), the source of every module of this repository that is imported by now,
+    and the versions of Keras, its backend and NumPy.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     backend = keras.backend.backend()
@@ -42,8 +42,9 @@ def fingerprint(settings: Any, folders: Iterable[str | os.PathLike[str]]) -> str
     sources = {Path(file).resolve() for file in loaded if file}
     own = (ROOT / "detector", ROOT / "stages")
     files = sorted(f for f in sources if any(f.is_relative_to(folder) for folder in own))
-    for folder in folders:
-        files += sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    for given in map(Path, inputs):
+        inside = given.rglob("*") if given.is_dir() else [given]
+        files += sorted(path for path in inside if path.is_file())
     for path in files:
         with path.open("rb") as file:
             digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
