@@ -19,7 +19,7 @@ from detector.deployment.model_archive import (
 )
 from detector.evaluation.decision import Decision
 from detector.evaluation.predictions import COLUMNS
-from detector.settings import ClassCounts, ModelParams
+from detector.settings import ClassCounts, ModelEntry, ModelParams
 from tests.helpers import composed_params, random_pixels
 
 DECISION = Decision(1.25, "balanced", 0.1 + 0.2, 0.05, 0.01, 640)
@@ -31,7 +31,7 @@ def settings(backbone: str = "cnn32") -> ModelParams:
     """Give those of conf/."""
     with tempfile.TemporaryDirectory() as folder:
         params = composed_params(Path(folder), f"model={backbone}")
-    return ModelParams(**params["model"][backbone])
+    return ModelEntry(**params["model"][backbone]).settings()
 
 
 def described(**changes) -> ModelDescription:
