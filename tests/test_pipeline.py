@@ -160,15 +160,15 @@ def test_one_backbone_and_back_again(clone):
 
 
 def test_metrics_diff_shows_what_a_parameter_changed(clone):
-    change = "-S model=resnet50 -S model.resnet50.learning_rate=0.01"
-    out = clone(f"dvc exp run {change} evaluate@resnet50")
-    assert "Running stage 'train@resnet50'" in out
+    change = "-S model=cnn32 -S model.cnn32.learning_rate=0.01"
+    out = clone(f"dvc exp run {change} evaluate@cnn32")
+    assert "Running stage 'train@cnn32'" in out
     assert "Stage 'preprocess' didn't change" in out
     diff = json.loads(clone("dvc metrics diff --json"))
-    changed = diff["metrics/resnet50/evaluation.json"]
+    changed = diff["metrics/cnn32/evaluation.json"]
     assert changed["test.log_loss"]["diff"] != 0
     params = json.loads(clone("dvc params diff --json"))["params.yaml"]
-    assert params["model.resnet50.learning_rate"]["new"] == 0.01
+    assert params["model.cnn32.learning_rate"]["new"] == 0.01
     clone("git checkout -- . && dvc checkout --force")
 
 
