@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH
 
-.PHONY: repro test quicktest soak lint params verify bench ablation audit demo requirements
+.PHONY: repro test quicktest soak lint params verify mutants bench ablation audit demo requirements
 
 repro: $(VENV)/installed  ## run the pipeline on the data and backbones of params.yaml
 	$(BIN)/dvc repro
@@ -33,6 +33,10 @@ params: $(VENV)/installed  ## compose conf/ into params.yaml, as `dvc exp run` d
 
 verify: $(VENV)/installed  ## run the pipeline twice in a clean clone, compare all bytes; 20 minutes
 	$(BIN)/python -m tools.verify
+
+AREA := evaluation
+mutants: $(VENV)/installed-test  ## change the code in small ways, see whether a test fails; an hour
+	$(BIN)/python -m tools.mutants $(AREA)
 
 # ARCHIVE=my.zip measures at full size, for two hours; without it a trial on the sample, for seconds.
 bench: $(VENV)/installed  ## measure speed and memory; see benchmarks/README.md

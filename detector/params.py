@@ -22,6 +22,7 @@ class Params(Section):
     """All of params.yaml."""
 
     seed: int = Field(ge=0, lt=2**31)
+    threads: int = Field(ge=1, le=1024)
     data: DataParams
     preprocess: PreprocessParams
     model: dict[str, ModelEntry] = Field(min_length=1)

@@ -1,10 +1,14 @@
 """The sections of params.yaml: every key, its type, its range. conf/ explains the values."""
 
+import os
+import re
+import reprlib
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -23,6 +27,16 @@ def _rises(pair: list[float]) -> list[float]:
 
 
 Rising = AfterValidator(_rises)
+
+
+def _is_not_home(path: str) -> str:
+    if path.startswith("~"):  # DVC, which looks for the file as well, does not expand it either
+        home = os.path.expanduser(path)  # as it is, for a user who is not known
+        raise ValueError(f"~ is not expanded; write {home if home != path else f'./{path}'}")
+    return path
+
+
+FilePath = Annotated[str, AfterValidator(_is_not_home)]
 
 
 class Section(BaseModel):
@@ -50,7 +64,7 @@ class DataParams(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)
     source: Literal["local", "kaggle"]
-    path: str | None  # zip or folder, when local
+    path: FilePath | None  # zip or folder, when local
     watch: str  # the download stage runs again when this file changes
     kaggle_dataset: str | None = Field(pattern=r"^[\w-]+/[\w-]+$")  # owner/slug
     kaggle_version: int | None = Field(ge=1)
@@ -95,7 +109,7 @@ class ModelParams(Section):
     """One backbone and how it is transferred."""
 
     backbone: str
-    weights: str
+    weights: FilePath
     input_size: int | Literal["minimum"]
     resize: Literal["nearest", "bilinear", "bicubic"]
     preprocessing: Literal["rescale", "imagenet"]
@@ -290,22 +304,44 @@ class RobustnessParams(Section):
 class ExternalParams(Section):
     """Where other sets of images lie, and how they are read."""
 
-    path: str = Field(min_length=1)
+    path: FilePath = Field(min_length=1)
     recode: bool
     max_images: Annotated[int, Field(ge=1)] | None
+
+
+_GOAL = re.compile(r"0\.5|balanced|fpr_(0(?:\.\d{1,9})?)", re.ASCII)
+
+
+def parse_goal(text: Any) -> tuple[str, float | None]:
+    """Return `("fixed", 0.5)`, `("balanced", None)` or `("fpr", X)`, with 0 <= X < 1.
+
+    What evaluate.threshold may say: 0.5, balanced or fpr_X, with X written as 0 or 0.01, at most
+    nine digits. Raises ValueError for anything else.
+    """
+    goal = str(text) if isinstance(text, str | float) else ""  # an unquoted 0.5 is a number in YAML
+    match = _GOAL.fullmatch(goal)
+    if not match:
+        old = "fpr=X is written fpr_X now; " if goal.startswith("fpr=") else ""
+        raise ValueError(
+            f"{old}must be 0.5, balanced or fpr_X, with X from 0 up to 1 as in fpr_0.01, not "
+            f"{reprlib.repr(text)}"
+        )
+    if match[1]:
+        return "fpr", float(match[1])
+    return ("fixed", 0.5) if goal == "0.5" else ("balanced", None)
+
+
+def _is_goal(value: Any) -> str:
+    parse_goal(value)
+    return str(value)
 
 
 class EvaluateParams(Section):
     """How predictions are made and judged."""
 
     batch_size: int = Field(ge=1)
-    threshold: str = Field(pattern=r"^(0\.5|balanced|fpr=(0|0?\.\d+))$")
+    threshold: Annotated[str, BeforeValidator(_is_goal)]  # see parse_goal
     sure_error: float = Field(ge=0, le=1)
     resamples: int = Field(ge=100, le=100_000)
     robustness: RobustnessParams
     external: ExternalParams
-
-    @field_validator("threshold", mode="before")
-    @classmethod
-    def _half_is_a_number_in_yaml(cls, value: Any) -> Any:
-        return "0.5" if value == 0.5 else value

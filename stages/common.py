@@ -62,7 +62,8 @@ def read_params() -> Any:
         return params
     import dvc.api  # takes a second to import
 
-    return _declared(params, dvc.api.params_show(str(PARAMS_FILE), stages=[stage]))
+    # Without the file's name: of a file that is named, DVC gives all, declared or not.
+    return _declared(params, dvc.api.params_show(stages=[stage]))
 
 
 def _declared(params: Params | Any, tree: dict[str, Any]) -> Any:

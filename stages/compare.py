@@ -1,52 +1,49 @@
 """Stage compare: the backbones of this run beside each other and beside the paper's table."""
 
-import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import pandas as pd
 
-from detector.errors import ExpectedError
 from detector.evaluation import comparison, metrics
 from detector.evaluation.calibration import reliability_table
-from detector.evaluation.results import Result, read_result
+from detector.evaluation.results import Result, read_result, require_same_images
 from detector.evaluation.robustness import from_clean
 from detector.evaluation.selective import risk_coverage
 from detector.figures import results as figures
 from detector.figures import robustness as robustness_figures
-from detector.files import replacing
+from detector.files import replacing, write_json
 from stages.common import read_params, run
 
 RESULTS = Path("data/results")
+ASIDE = Path(".work/results")
 
 
 def main() -> None:
     """Write the table (JSON, Markdown), overlaid curves and figures of all backbones of the run."""
     params = read_params()
     names = list(params.model)
-    drop_deselected(names)
+    set_aside(names)
     loaded = {name: read_result(RESULTS / name) for name in names}
-    tests = {name: result.test for name, result in loaded.items()}
-    require_same_images(tests)
+    require_same_images(loaded)
+    labels = loaded[names[0]].test["label"].to_numpy()
     rows = comparison.comparison_rows(
         {name: result.metrics for name, result in loaded.items()},
         {name: settings.backbone for name, settings in params.model.items()},
     )
-    resamples, seed = params.evaluate.resamples, params.seed
-    n = len(tests[names[0]])
+    n = len(labels)
     pairs = comparison.paired_tests(
-        tests[names[0]]["label"].to_numpy(),
-        {name: result.calibrated for name, result in loaded.items()},
-        {name: result.decision.threshold for name, result in loaded.items()},
-        resamples,
-        seed,
+        labels,
+        {name: result.test["probability"].to_numpy() for name, result in loaded.items()},
+        {name: result.right for name, result in loaded.items()},
+        params.evaluate.resamples,
+        params.seed,
     )
     comparison.add_robustness(
         pairs,
         loaded[names[0]].damaged_labels,
         {name: result.damaged_right for name, result in loaded.items()},
-        resamples,
-        seed,
     )
     words = comparison.caption(params.data.name, params.data.kaggle_dataset == comparison.CIFAKE, n)
     title = f"{params.data.name}, {n:,} test images"
@@ -74,27 +71,21 @@ def overlaid(loaded: dict[str, Result]) -> dict[str, pd.DataFrame]:
     }
 
 
-def require_same_images(tests: dict[str, pd.DataFrame]) -> None:
-    """Refuse predictions of different images: a paired test needs the same ones."""
-    first, *others = tests
-    for other in others:
-        if not tests[first]["name"].equals(tests[other]["name"]):
-            raise ExpectedError(
-                f"{RESULTS}: {first} and {other} judged different test images; run "
-                "'dvc repro' so that both are of the same data"
-            )
-
-
-def drop_deselected(names: list[str]) -> None:
-    """Remove the results of backbones that params.yaml no longer names.
+def set_aside(names: list[str]) -> None:
+    """Move whatever is not of a backbone that params.yaml names out of RESULTS, and say where to.
 
     This stage depends on the folder as a whole, since dvc.yaml cannot list the files of a choice
     of backbones. Results of an earlier choice would make its hash depend on what was run before.
-    Nothing is lost: they are in DVC's cache, and come back when the backbone does.
+    Nothing is lost: DVC brings them back when the backbone is chosen again, and what else was put
+    there, such as a copy, is found where it was moved.
     """
-    for folder in RESULTS.iterdir():
-        if folder.is_dir() and folder.name not in names:
-            shutil.rmtree(folder)
+    for path in sorted(RESULTS.iterdir()):
+        if path.name in names or path.name == ".gitignore":
+            continue
+        ASIDE.mkdir(parents=True, exist_ok=True)
+        target = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=ASIDE)) / path.name
+        shutil.move(path, target)
+        print(f"{path} is of no backbone of this run: moved to {target}")
 
 
 def write(
@@ -114,7 +105,7 @@ def write(
         replacing("metrics/compare.md") as markdown,
         replacing("plots/compare") as folder,
     ):
-        report.write_text(json.dumps(nested, indent=2) + "\n", encoding="utf-8")
+        write_json(report, nested)
         table = comparison.markdown_table(rows, words)
         tested = comparison.pairs_in_words(pairs)
         markdown.write_text(f"{table}\n{tested}" if tested else table, encoding="utf-8")

@@ -1,7 +1,6 @@
 """Stage evaluate: what one trained backbone says of data/test and data/val, and how well."""
 
 import argparse
-import json
 import shutil
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from detector import timings
 from detector.data.arrays import Split, load_split
 from detector.data.layout import CLASSES
 from detector.evaluation import judgement
@@ -17,7 +17,7 @@ from detector.evaluation.decision import Decision, decide
 from detector.evaluation.predictions import predictions_table, write_predictions
 from detector.figures import explanation as explanation_figures
 from detector.figures import results as figures
-from detector.files import replacing
+from detector.files import replacing, write_json
 from detector.networks.runtime import start_keras
 from stages.common import read_params, run
 
@@ -49,11 +49,11 @@ def main() -> None:
 
     normalization, layers = diagnose(model, splits["val"], params.seed)
     results |= {"size": size(model), "normalization": normalization}
+    for warning in results["warnings"]:
+        print(f"warning: {warning}")
     write(judged, results, look(model, judged), layers)
-    # Not an out of the stage: it differs from run to run.
-    with replacing(f"metrics/cost/{name}/inference.json") as timing:
-        rate = inference_rate(model, splits["test"].images, settings.batch_size)
-        timing.write_text(json.dumps(rate, indent=2) + "\n", encoding="utf-8")
+    rate = inference_rate(model, splits["test"].images, settings.batch_size)
+    timings.keep(name, "prediction", rate)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Look(NamedTuple):
 
 def load(name: str, params, test: Split):
     """Give the trained network."""
-    start_keras(seed=0)  # nothing is random in here
+    start_keras(seed=0, threads=params.threads)  # nothing is random in here
     from detector.networks.model import load_trained
 
     return load_trained(f"models/{name}.weights.h5", params.model[name], test.images.shape[1])
@@ -101,13 +101,14 @@ def load(name: str, params, test: Split):
 def predict(model, splits: dict[str, Split], batch_size: int) -> dict[str, pd.DataFrame]:
     """Give the table of predictions of each split."""
     from detector.networks.batches import OrderedBatches
+    from detector.networks.finite import require_finite
 
-    return {
-        name: predictions_table(
-            name, arrays, model.predict(OrderedBatches(arrays, batch_size), verbose=0)[:, 0]
-        )
-        for name, arrays in splits.items()
-    }
+    tables = {}
+    for name, arrays in splits.items():
+        said = model.predict(OrderedBatches(arrays, batch_size), verbose=0)[:, 0]
+        require_finite([(f"data/{name}", said)], f"the answers of {model.name}")
+        tables[name] = predictions_table(name, arrays, said)
+    return tables
 
 
 def look(model, judged: Judged) -> Look:
@@ -141,7 +142,6 @@ def write(judged: Judged, results: dict[str, Any], seen: Look, normalization: pd
     calibrated = judged.calibrated
     called = np.where(calibrated >= decision.threshold, "REAL", "FAKE")
     actual = judged.test["label"].map(dict(enumerate(CLASSES)))
-    report = json.dumps(results, indent=2) + "\n"
     with (
         replacing(f"data/results/{name}/test") as folder,
         replacing(f"models/{name}.decision.json") as chosen,
@@ -169,14 +169,14 @@ def write(judged: Judged, results: dict[str, Any], seen: Look, normalization: pd
         )
         pd.DataFrame({"actual": actual, "called": called}).to_csv(confusion, index=False)
         decision.write(chosen)
-        metrics.write_text(report, encoding="utf-8")
+        write_json(metrics, results)
 
         # All of one backbone in one folder, so that compare and report depend on results alone.
         folder.mkdir()
         write_predictions(pd.concat(judged.tables.values()), folder / "predictions.csv")
         shutil.copyfile(f"models/{name}.history.csv", folder / "history.csv")
         decision.write(folder / "decision.json")
-        (folder / "evaluation.json").write_text(report, encoding="utf-8")
+        write_json(folder / "evaluation.json", results)
         normalization.to_csv(folder / "normalization.csv", index=False, float_format="%.6g")
         (folder / "figures").mkdir()
         for figure in (matrix, gradcam, histogram, reliability):

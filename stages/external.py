@@ -1,11 +1,11 @@
 """Stage external: the sets in evaluate.external.path become arrays, and each is audited."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from detector.data.arrays import SPLITS, load_split
 from detector.data.external import (
     LISTED,
     ImageSet,
@@ -15,9 +15,10 @@ from detector.data.external import (
     images_by_class,
 )
 from detector.data.external_images import write_set
+from detector.data.sharing import features_of, shared_images, sharing_warnings
 from detector.data.zips import quoted
 from detector.errors import ExpectedError
-from detector.files import replacing
+from detector.files import replacing, write_json
 from stages.common import read_params, run
 
 BAD_FILES_OF_A_FAILED_RUN = Path(".work/external_bad_files.csv")
@@ -47,6 +48,8 @@ def main() -> None:
             refuse(settings.path, bad)
         for one in found:
             require_images(one, reports[one.name])
+        if found:
+            name_shared_images(reports, folder, params.preprocess.near_duplicate_rms)
         write_json(folder / "sets.json", [
             {"name": name, **report["images"]} for name, report in reports.items()
         ])  # fmt: skip
@@ -78,6 +81,16 @@ def prepare(
     }
 
 
+def name_shared_images(reports: dict[str, dict[str, Any]], folder: Path, rms: float) -> None:
+    """Add to the audit of each set what it shares with the images of the archive."""
+    known = {split: load_split(f"data/{split}") for split in SPLITS}
+    features = {split: features_of(arrays.images) for split, arrays in known.items()}
+    for name, report in reports.items():
+        shared = shared_images(load_split(folder / name), known, features, rms)
+        report["near_duplicates"] = shared
+        report["warnings"] = sharing_warnings(shared) + report["warnings"]
+
+
 def refuse(path: str, bad: pd.DataFrame) -> None:
     """Stop for files that cannot be used; keep the list of them where the message says."""
     BAD_FILES_OF_A_FAILED_RUN.parent.mkdir(exist_ok=True)
@@ -98,11 +111,6 @@ def require_images(one: ImageSet, report: dict[str, Any]) -> None:
             f"{one.path}: none of its images can be used, not {quoted(member)} either ({reason}); "
             "mend the set or remove it"
         )
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write it as the other reports are."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Stage generalise: what one trained backbone says of the sets in data/external, and how well."""
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from detector.data.arrays import Split, load_split
 from detector.errors import ExpectedError
 from detector.evaluation.decision import read_decision
 from detector.evaluation.generalisation import judge
-from detector.files import replacing
+from detector.files import parse_json, replacing, write_json
 from detector.networks.runtime import start_keras
 from stages.common import read_params, run
 
@@ -47,16 +46,15 @@ def main() -> None:
         folder.mkdir()
         predictions = pd.concat(tables.values()) if tables else pd.DataFrame(columns=COLUMNS)
         predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.9g")
-        text = json.dumps(results, indent=2) + "\n"
         for path in (folder / "external.json", report):
-            path.write_text(text, encoding="utf-8")
+            write_json(path, results)
 
 
 def set_names() -> list[str]:
     """Give the names of the sets that the stage external wrote, in its order."""
     path = SETS / "sets.json"
     try:
-        return [one["name"] for one in json.loads(path.read_text(encoding="utf-8"))]
+        return [one["name"] for one in parse_json(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ExpectedError(
             f"{path}: not a list of sets ({error}); 'dvc repro external' makes it anew"
@@ -83,13 +81,20 @@ def predict(name: str, params: Any, splits: dict[str, Split]) -> dict[str, pd.Da
 
 def load(name: str, params: Any, image_size: int) -> Callable[[Split], np.ndarray]:
     """Load the trained network; give what tells the raw probability of REAL, float32 N."""
-    start_keras(seed=0)  # nothing is random in here
+    start_keras(seed=0, threads=params.threads)  # nothing is random in here
     from detector.networks.batches import OrderedBatches
+    from detector.networks.finite import require_finite
     from detector.networks.model import load_trained
 
     model = load_trained(f"models/{name}.weights.h5", params.model[name], image_size)
     batch_size = params.evaluate.batch_size
-    return lambda split: model.predict(OrderedBatches(split, batch_size), verbose=0)[:, 0]
+
+    def probabilities_of(split: Split) -> np.ndarray:
+        said = model.predict(OrderedBatches(split, batch_size), verbose=0)[:, 0]
+        require_finite([("data/external", said)], f"the answers of {name}")
+        return said
+
+    return probabilities_of
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 import argparse
 import hashlib
-import json
+from collections import Counter
 from dataclasses import asdict
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from detector.deployment.model_archive import (
 from detector.errors import ExpectedError
 from detector.evaluation.decision import Decision, read_decision
 from detector.evaluation.predictions import read_predictions
-from detector.files import replacing
+from detector.files import parse_json, replacing
+from detector.networks.finite import require_finite_file
 from detector.networks.runtime import start_keras
 from detector.settings import ClassCounts, ModelParams
 from stages.common import read_params, run
@@ -38,8 +40,10 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="a key of `model` in params.yaml")
     name = parser.parse_args().model
     description = describe(name, read_params().model[name].settings())
+    weights = f"models/{name}.weights.h5"
+    require_finite_file(weights)
     with replacing(f"models/{name}.zip") as path:
-        write_model(path, description, f"models/{name}.weights.h5")
+        write_model(path, description, weights)
 
 
 def describe(name: str, settings: ModelParams) -> ModelDescription:
@@ -47,6 +51,8 @@ def describe(name: str, settings: ModelParams) -> ModelDescription:
     train = load_split("data/train")
     decision = read_decision(f"models/{name}.decision.json")
     counts = np.bincount(train.labels, minlength=len(CLASSES)).tolist()
+    audit = data_audit()
+    codecs = sum(map(Counter, audit["codecs"].values()), Counter())
     return ModelDescription(
         format=FORMAT,
         name=name,
@@ -55,25 +61,32 @@ def describe(name: str, settings: ModelParams) -> ModelDescription:
         classes=CLASSES,
         decision=DecisionRule(**asdict(decision)),
         data=TrainingData(
-            **archive(),
+            name=audit["archive"]["name"],
+            archive_sha256=audit["archive"]["sha256"],
             training_sha256=training_sha256(),
             training_images=ClassCounts(**dict(zip(CLASSES, counts, strict=True))),
         ),
         **on_test(name, decision),
-        familiar=limits(statistics(train.images)),
+        familiar=limits(statistics(train.images), codecs),
         versions=versions(),
     )
 
 
-def archive() -> dict[str, str]:
-    """Give name and sha256 of the archive that the arrays are from."""
+def data_audit() -> dict[str, Any]:
+    """Return the audit of the archive that the arrays are from: its name, its coders.
+
+    Raises ExpectedError when it does not say them.
+    """
     try:
         with open(DATA, encoding="utf-8") as file:
-            found = json.load(file)["archive"]
-        return {"name": found["name"], "archive_sha256": found["sha256"]}
+            found = parse_json(file.read())
+        if not {"name", "sha256"} <= set(found["archive"]) or set(found["codecs"]) != set(CLASSES):
+            raise ValueError("its keys are other ones")
+        return found
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExpectedError(
-            f"{DATA}: does not name the archive ({error}); 'dvc repro preprocess' makes it anew"
+            f"{DATA}: does not name the archive and its coders ({error}); 'dvc repro preprocess' "
+            "makes it anew"
         ) from error
 
 

@@ -1,7 +1,6 @@
 """Stage preprocess: the archive becomes arrays for train, val and test, and is audited."""
 
 import hashlib
-import json
 import zipfile
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -13,10 +12,16 @@ import pandas as pd
 from detector.data import layout
 from detector.data.arrays import SPLITS, Split, load_split, rows_of
 from detector.data.decode import BadImage, decode_members, open_archive
-from detector.data.ingest import plan_splits, sort_members, write_arrays
+from detector.data.ingest import (
+    conversion_warnings,
+    converted_by_class,
+    plan_splits,
+    sort_members,
+    write_arrays,
+)
 from detector.data.zips import is_folder, quoted
 from detector.errors import ExpectedError
-from detector.files import replacing
+from detector.files import replacing, write_json
 from stages.common import read_params, run
 
 if TYPE_CHECKING:
@@ -64,12 +69,14 @@ def main() -> None:
                 lambda rows: rows_of(splits, table, rows),
                 settings.near_duplicate_rms,
             ),
+            "converted": converted_by_class(table),
             "spectrum_peaks": spectrum_peaks(spectra),
             # data/bad_files.csv has them all
             "bad_files": {"count": len(bad), "first": [list(entry) for entry in bad[:20]]},
             "ignored_files": {"count": len(ignored), "first": ignored[:20]},
         }
-        report_path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        report["warnings"] += conversion_warnings(report["converted"])
+        write_json(report_path, report)
         figures.sample_sheet(splits["train"], params.seed, sheet_path)
         explanation_figures.spectra_figure(spectra, f"{archive.stem}, train", spectra_path)
     for warning in report["warnings"]:

@@ -1,6 +1,5 @@
-"""Stage report: all results of the run as one page, in Markdown, and a card of each model."""
+"""Stage report: all results of the run as one page, in Markdown, and the cards of the models."""
 
-import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -8,9 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from detector import timings
 from detector.errors import ExpectedError
 from detector.evaluation.decision import read_decision
-from detector.files import replacing
+from detector.files import parse_json, replacing
+from detector.networks.finite import why_not_finite
 from detector.report import document as report
 from detector.report.backbones import BACKBONE_FIGURES
 from detector.report.blocks import is_png
@@ -36,20 +37,21 @@ PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pillow", "dvc")
 
 
 def main() -> None:
-    """Write report/: index.html, index.md and cards/<backbone>.md."""
+    """Write report/: index.html, index.md and cards.md, and print what was timed."""
     inputs = read_inputs(read_params())
     html, markdown = report.html(inputs), report.markdown(inputs)
     with (
         replacing(REPORT / "index.html") as page,
         replacing(REPORT / "index.md") as text,
-        replacing(REPORT / "cards") as cards,
+        replacing(REPORT / "cards.md") as cards,
     ):
         page.write_text(html, encoding="utf-8", newline="\n")
         text.write_text(markdown, encoding="utf-8", newline="\n")
-        cards.mkdir()
-        for name in inputs.backbones:
-            card = model_card(inputs, name)
-            (cards / f"{name}.md").write_text(card, encoding="utf-8", newline="\n")
+        made = [model_card(inputs, name) for name in inputs.backbones]
+        cards.write_text("\n".join(made), encoding="utf-8", newline="\n")
+    print("Timings are not in the report, whose bytes are the same after every run:")
+    for name in inputs.backbones:
+        print(*timings.in_words(name), sep="\n")
 
 
 def read_inputs(params: Any) -> Inputs:
@@ -89,7 +91,7 @@ def read_backbone(folder: Path) -> BackboneInputs:
 def read_json(path: str | Path, schema: Any) -> Any:
     """Read a JSON file and check it. Raises ExpectedError for any other content."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = parse_json(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ExpectedError(
             f"{path}: cannot be read as JSON ({' '.join(str(error).split())}); "
@@ -99,12 +101,14 @@ def read_json(path: str | Path, schema: Any) -> Any:
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a CSV file; names stay text, an empty cell of figures is NaN."""
+    """Read a CSV file; names stay text. Raises ExpectedError unless all figures are finite."""
     text = {"corruption": str, "level": str}
     try:
         table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan"], dtype=text)
         numbers = [column for column in columns if column not in text]
         table = table[list(columns)].astype(dict.fromkeys(numbers, float))
+        if why := why_not_finite((column, table[column]) for column in numbers):
+            raise ValueError(why)
     except (OSError, ValueError, KeyError) as error:
         raise ExpectedError(
             f"{path}: not the table that is needed ({' '.join(str(error).split())}); "

@@ -1,7 +1,6 @@
 """Stage robustness: what one trained backbone says of the damaged images of data/corrupted."""
 
 import argparse
-import json
 
 import numpy as np
 from tqdm import tqdm
@@ -9,7 +8,7 @@ from tqdm import tqdm
 from detector.data.corruptions import Corrupted, load_corrupted
 from detector.evaluation.decision import read_decision
 from detector.evaluation.robustness import level_table, summary
-from detector.files import replacing
+from detector.files import replacing, write_json
 from detector.networks.runtime import start_keras
 from stages.common import read_params, run
 
@@ -23,9 +22,9 @@ def main() -> None:
     corrupted = load_corrupted("data/corrupted")
     decision = read_decision(f"models/{name}.decision.json")
     probabilities = predict(name, params, corrupted)
-    settings = (decision, params.evaluate.resamples, params.seed)
-    table = level_table(corrupted.labels, probabilities, corrupted.levels, *settings)
-    found = summary(corrupted.labels, probabilities, corrupted.levels, *settings)
+    judged = (corrupted.labels, probabilities, corrupted.levels, decision)
+    table = level_table(*judged, params.evaluate.resamples, params.seed)
+    found = summary(*judged)
     with (
         replacing(f"data/results/{name}/robustness") as folder,
         replacing(f"metrics/{name}/robustness.json") as metrics,
@@ -34,21 +33,21 @@ def main() -> None:
         table.to_csv(folder / "table.csv", index=False)
         np.save(folder / "probabilities.npy", probabilities, allow_pickle=False)
         np.save(folder / "labels.npy", corrupted.labels, allow_pickle=False)
-        text = json.dumps(found, indent=2) + "\n"
         for path in (folder / "summary.json", metrics):
-            path.write_text(text, encoding="utf-8")
+            write_json(path, found)
 
 
 def predict(name: str, params, corrupted: Corrupted) -> np.ndarray:
     """Give the raw probability of REAL, float32 (levels, images)."""
-    start_keras(seed=0)  # nothing is random in here
+    start_keras(seed=0, threads=params.threads)  # nothing is random in here
     from detector.networks.batches import OrderedBatches
+    from detector.networks.finite import require_finite
     from detector.networks.model import load_trained
 
     size = corrupted.images.shape[2]
     model = load_trained(f"models/{name}.weights.h5", params.model[name], size)
     levels = range(len(corrupted.levels))
-    return np.stack(
+    said = np.stack(
         [
             model.predict(
                 OrderedBatches(corrupted.split(level), params.evaluate.batch_size), verbose=0
@@ -56,6 +55,8 @@ def predict(name: str, params, corrupted: Corrupted) -> np.ndarray:
             for level in tqdm(levels, desc=f"robustness of {name}", unit="level", mininterval=0.5)
         ]
     )
+    require_finite([("data/corrupted", said)], f"the answers of {name}")
+    return said
 
 
 if __name__ == "__main__":

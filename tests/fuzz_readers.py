@@ -90,7 +90,7 @@ def _check_bad(bad: list[decode.BadImage]) -> None:
 
 
 def read_decode(data: bytes, folder: Path) -> None:
-    pixels, codec = decode.decode_image(data, SIZE)
+    pixels, codec, _ = decode.decode_image(data, SIZE)
     _check_pixels(pixels)
     _check_sentence(codec)
 

@@ -24,6 +24,7 @@ from tests.helpers import composed_params, random_pixels
 
 DECISION = Decision(1.25, "balanced", 0.1 + 0.2, 0.05, 0.01, 640)
 ARCHIVE = {"name": "mine", "sha256": "ab" * 32, "bytes": 5}
+CODECS = {"FAKE": {"PNG": 600, "WEBP": 66}, "REAL": {"BMP": 220, "PNG": 113}}
 
 
 @functools.cache
@@ -71,7 +72,10 @@ def spread(model, images: np.ndarray, centred: bool = True, seed: int = 0) -> np
     for layer in model._flatten_layers():
         weights = layer.get_weights()
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.set_weights([w + rng.uniform(-0.2, 0.2, w.shape) for w in weights])
+            *_, variance = weights
+            by = [rng.uniform(-0.2, 0.2, w.shape) for w in weights]
+            by[-2:] = by[-2] * np.sqrt(variance), by[-1] * variance
+            layer.set_weights([w + change for w, change in zip(weights, by, strict=True)])
         elif type(layer).__name__ == "LayerScale":  # ConvNeXt's 1e-6 would hide its blocks
             layer.set_weights([rng.uniform(0.2, 0.6, w.shape) for w in weights])
         elif layer.name == "whiten":
@@ -99,10 +103,10 @@ def make_project(folder: Path) -> np.ndarray:
     from detector.networks.model import build_model, save_weights
 
     composed_params(folder, "model=cnn32")
-    train, test = noisy_images(60), noisy_images(40, seed=500)
-    labels = np.arange(60) % 3 % 2  # a third are REAL
+    train, test = noisy_images(999), noisy_images(40, seed=5000)
+    labels = np.arange(999) % 3 % 2  # a third are REAL
     with SplitWriter(folder / "data/train", 32) as writer:
-        writer.append(train, labels.tolist(), [-1] * 60, [f"{i}.jpg" for i in range(60)])
+        writer.append(train, labels.tolist(), [-1] * 999, [f"{i}.jpg" for i in range(999)])
     model = build_model(settings(), 32)
     probabilities = spread(model, test)
     (folder / "models").mkdir()
@@ -113,5 +117,5 @@ def make_project(folder: Path) -> np.ndarray:
     rows = [f"test,{i}.jpg,{i % 2},-1,{p:.9g}" for i, p in enumerate(probabilities)]
     results.write_text("\n".join([",".join(COLUMNS), *rows, "val,0.jpg,0,-1,0.5"]) + "\n")
     (folder / "metrics").mkdir()
-    (folder / "metrics/data.json").write_text(json.dumps({"archive": ARCHIVE}))
+    (folder / "metrics/data.json").write_text(json.dumps({"archive": ARCHIVE, "codecs": CODECS}))
     return test

@@ -9,7 +9,7 @@ from scipy import stats
 from detector.evaluation import comparison, judgement, metrics
 from detector.evaluation.decision import decide
 from detector.evaluation.predictions import COLUMNS
-from detector.evaluation.robustness import level_table, summary
+from detector.evaluation.robustness import level_table, rightness, summary
 from detector.report.backbones import BACKBONE_FIGURES
 from detector.report.document import FIGURES
 from tests.helpers import coded, composed_params, random_pixels
@@ -83,11 +83,11 @@ def make_backbone(folder, seed, skill, sets):
     levels = pd.DataFrame({"corruption": ["none", "jpeg"], "level": ["clean", "75"],
                            "severity": [0, 1]})  # fmt: skip
     raw = np.stack([test["probability"], 1 - test["probability"]])
-    args = (test["label"].to_numpy(), raw, levels, decision, 200, 0)
+    args = (test["label"].to_numpy(), raw, levels, decision)
     (folder / "robustness").mkdir()
     np.save(folder / "robustness/labels.npy", args[0])
     np.save(folder / "robustness/probabilities.npy", raw)
-    level_table(*args).to_csv(folder / "robustness/table.csv", index=False)
+    level_table(*args, 200, 0).to_csv(folder / "robustness/table.csv", index=False)
     write_json(folder / "robustness/summary.json", summary(*args))
     write_json(folder / "external/external.json", sets)
     return test, decision
@@ -105,8 +105,11 @@ def make_project(folder, names=("resnet50", "inceptionv3"), sets=(NASTY,)):
     }
     pairs = comparison.paired_tests(
         next(iter(made.values()))[0]["label"].to_numpy(),
-        {n: judgement.calibrated_probabilities(*pair) for n, pair in made.items()},
-        {n: decision.threshold for n, (_, decision) in made.items()},
+        {n: test["probability"].to_numpy() for n, (test, _) in made.items()},
+        {
+            n: rightness(test["label"], test["probability"], rule)
+            for n, (test, rule) in made.items()
+        },
         200,
         0,
     )

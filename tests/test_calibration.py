@@ -6,7 +6,6 @@ from scipy.special import expit
 from sklearn import metrics as sk
 
 from detector.evaluation.calibration import (
-    FLOOR,
     apply_temperature,
     brier_score,
     checked,
@@ -15,6 +14,7 @@ from detector.evaluation.calibration import (
     logit,
     reliability_table,
 )
+from detector.evaluation.metrics import FLOOR
 
 
 def true_probabilities(n, seed=0):

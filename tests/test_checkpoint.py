@@ -1,6 +1,8 @@
 """A training that was interrupted goes on to the same weights; a bad checkpoint is left out."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +22,8 @@ from detector.networks import training  # noqa: E402
 from detector.networks.checkpoint import Checkpoint, fingerprint, tell_of_others  # noqa: E402
 from detector.networks.clock import EpochClock  # noqa: E402
 from detector.networks.model import build_model  # noqa: E402
+from stages import train as stage  # noqa: E402
+from tests.test_deps import closure  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -207,29 +211,51 @@ def test_those_of_other_settings_are_told_of(tmp_path, capsys):
     )
 
 
-def test_fingerprint_changes_with_settings_data_and_code(tmp_path, monkeypatch):
-    data = tmp_path / "data"
+def test_fingerprint_changes_with_params_data_and_code(tmp_path):
+    data, source, weights = tmp_path / "data", tmp_path / "module.py", tmp_path / "w.h5"
     data.mkdir()
     (data / "images.npy").write_bytes(b"1")
-    first = fingerprint({"rate": 0.1}, [data])
-    assert first == fingerprint({"rate": 0.1}, [data]) and len(first) == 16
-    assert fingerprint({"rate": 0.2}, [data]) != first
-    (data / "images.npy").write_bytes(b"2")
-    assert fingerprint({"rate": 0.1}, [data]) != first
-    (data / "images.npy").write_bytes(b"1")
-    assert fingerprint({"rate": 0.1}, [data]) == first
-    (tmp_path / "w.h5").write_bytes(b"1")
-    with_weights = fingerprint({"rate": 0.1}, [data, tmp_path / "w.h5"])
-    (tmp_path / "w.h5").write_bytes(b"2")
-    assert fingerprint({"rate": 0.1}, [data, tmp_path / "w.h5"]) not in (first, with_weights)
-    source = tmp_path / "detector/module.py"
-    source.parent.mkdir()
     source.write_text("x = 1\n")
-    monkeypatch.setattr("detector.networks.checkpoint.ROOT", tmp_path)
-    monkeypatch.setattr(training, "__file__", str(source))
-    with_module = fingerprint({"rate": 0.1}, [data])
-    source.write_text("x = 2\n")
-    assert fingerprint({"rate": 0.1}, [data]) != with_module
+    weights.write_bytes(b"1")
+
+    def made(rate=0.1):
+        return fingerprint({"rate": rate}, [data, weights], [source])
+
+    first = made()
+    assert first == made() and len(first.digits) == 16
+    found = {"": first, "params": made(rate=0.2)}
+    for part, path in (("data", data / "images.npy"), ("data of w.h5", weights), ("code", source)):
+        kept = path.read_bytes()
+        path.write_bytes(b"x = 2\n")
+        found[part] = made()
+        path.write_bytes(kept)
+    assert len({each.digits for each in found.values()}) == 5
+    for part, each in found.items():
+        changed = [name for name in first._fields if getattr(each, name) != getattr(first, name)]
+        assert changed == part.split()[:1]
+
+
+def test_the_mark_of_the_train_stage_is_of_all_that_it_runs(tmp_path, monkeypatch):
+    """Also of modules that are imported only later, such as distributed.py."""
+    compose(tmp_path / "params.yaml", ["model=cnn32"])
+    params = validate(yaml.safe_load((tmp_path / "params.yaml").read_text()))
+    seen = []
+    monkeypatch.setattr("detector.networks.checkpoint.fingerprint", lambda *of: seen.append(of))
+    stage.fingerprint_of("cnn32", params)
+    ((given, data, sources),) = seen
+    names = {path.relative_to(stage.ROOT).as_posix() for path in sources}
+    assert "detector/networks/distributed.py" in names and all(map(Path.is_file, sources))
+    assert names == closure("stages/train.py")
+    assert data == ["data/train", "data/val", "conf/named_weights.md"]
+    # DVC leaves out what the stage does not declare; workers may be started without DVC.
+    part = {key: value for key, value in vars(params.train).items() if key != "model_defaults"}
+    stage.fingerprint_of(
+        "cnn32", SimpleNamespace(**vars(params) | {"train": SimpleNamespace(**part)})
+    )
+    assert str(seen[1][0]) == str(given)
+    for change in ({"seed": 2}, {"threads": 3}):
+        stage.fingerprint_of("cnn32", params.model_copy(update=change))
+        assert str(seen[-1][0]) != str(given)
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(params, tmp_path):

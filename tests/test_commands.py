@@ -42,10 +42,11 @@ def test_unsure_is_explained_for_every_kind_of_band(archive):
 
 
 def test_the_goal_of_the_threshold_is_explained(archive):
-    said = [meaning(decided(archive, goal=goal))[0] for goal in ("0.5", "balanced", "fpr=0.01")]
+    said = [meaning(decided(archive, goal=goal))[0] for goal in ("0.5", "balanced", "fpr_0.01")]
     assert "for no images in particular" in said[0] and "for the best mean of" in said[1]
     assert "so that at most 1 % of the REAL ones are called FAKE" in said[2]
     assert "for the goal other" in meaning(decided(archive, goal="other"))[0]
+    assert "at most 1 %" in meaning(decided(archive, goal="fpr=0.01"))[0]  # models made before
 
 
 def test_probabilities_are_never_said_to_be_0_or_1():

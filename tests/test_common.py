@@ -1,13 +1,19 @@
 """What the stage scripts share: errors in one line, declared params only."""
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
+import yaml
+from dvc.repo import Repo
 
 from detector.errors import ExpectedError
 from detector.params import validate
+from detector.settings import Section
 from stages import common
 from stages.common import _declared, read_params
 from tests.helpers import ROOT, composed_params
@@ -102,6 +108,44 @@ def test_a_params_file_that_cannot_be_read(in_folder, content, words):
 @pytest.fixture
 def params(tmp_path):
     return validate(composed_params(tmp_path))
+
+
+def leaves(section, name=""):
+    """Give the names of all values below a section: data.images.train.REAL."""
+    if not isinstance(section, dict | Section | SimpleNamespace):
+        return {name}
+    fields = section if isinstance(section, dict) else vars(section)
+    return {leaf for key in fields for leaf in leaves(fields[key], f"{name}.{key}".lstrip("."))}
+
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_under_dvc_a_stage_sees_what_it_declares_and_no_more(stage, in_folder, monkeypatch):
+    tree = composed_params(in_folder, "model=paper")
+    shutil.copy(ROOT / "dvc.yaml", in_folder)
+    Repo.init(no_scm=True).close()
+    monkeypatch.setenv("DVC_STAGE", f"{stage}@resnet50" if "foreach" in STAGES[stage] else stage)
+    declared = STAGES[stage].get("do", STAGES[stage])["params"]
+    keys = tuple(key.replace("${key}", "resnet50") + "." for key in declared)
+    wanted = {leaf for leaf in leaves(tree) if f"{leaf}.".startswith(keys)}
+    assert leaves(read_params()) == wanted
+    assert (wanted == leaves(tree)) == (stage == "report"), "which alone shows all of params.yaml"
+
+
+def test_a_stage_that_reads_what_it_does_not_declare_fails(in_folder):
+    composed_params(in_folder)
+    Repo.init(no_scm=True).close()
+    code = "from stages.common import read_params; p = read_params(); p.seed; p.train.epochs"
+    stage = {"cmd": f"{sys.executable} -c '{code}'", "params": ["seed", "train.batch_size"]}
+    (in_folder / "dvc.yaml").write_text(json.dumps({"stages": {"reads": stage}}))
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode != 0 and "failed to reproduce 'reads'" in done.stderr
+    assert "has no attribute 'epochs'" in done.stderr
 
 
 def test_what_is_not_declared_cannot_be_read(params):

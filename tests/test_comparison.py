@@ -13,6 +13,7 @@ from detector.evaluation.comparison import (
     pairs_in_words,
     paper_results,
 )
+from detector.evaluation.metrics import percent
 
 # The paper's Table 4 and the figures of its text.
 PAPER = {
@@ -128,6 +129,10 @@ def test_cells_without_a_value_are_empty():
     ]
 
 
+def at(labels, probabilities, threshold=0.5):
+    return {name: (p >= threshold) == (labels == 1) for name, p in probabilities.items()}
+
+
 def test_paired_tests_of_known_discordant_pairs():
     """20 images; a errs on 2, b on 10, both on 1: only a is right on 9, only b on 1."""
     labels = np.arange(20) % 2
@@ -135,7 +140,8 @@ def test_paired_tests_of_known_discordant_pairs():
     a, b = sure.copy(), sure.copy()
     a[[0, 1]] = 1 - a[[0, 1]]
     b[1:11] = 1 - b[1:11]
-    tests = paired_tests(labels, {"a": a, "b": b}, {"a": 0.5, "b": 0.5}, resamples=200, seed=0)
+    raw = {"a": a, "b": b}
+    tests = paired_tests(labels, raw, at(labels, raw), resamples=200, seed=0)
     found = tests["a minus b"]
     table = {k: v for k, v in found["mcnemar"].items() if k != "p_value"}
     assert table == {"both_right": 9, "only_a": 9, "only_b": 1, "both_wrong": 1}
@@ -149,29 +155,69 @@ def test_paired_tests_of_known_discordant_pairs():
     assert "damaged" not in words
 
 
+def test_the_words_of_pairs():
+    gain = {"value": -0.0312, "low": 0.0005, "high": 0.06, "n": 1800}
+    pair = {
+        "mcnemar": {"only_a": 0, "only_b": 25, "p_value": 5.96e-8},
+        "difference": {"accuracy": gain},
+    }
+    damage = {"value": 0.01, "low": 0.002, "high": 0.018, "n": 4000}
+    words = pairs_in_words({"a minus b": pair, "a minus c": pair | {"robustness": {
+        "corrupted": damage,
+    }}})  # fmt: skip
+    said = (
+        "accuracy differs by -3.12 points (95 % interval +0.05 to +6.00, n = 1,800); only a is "
+        "right on 0, only {} on 25 images; McNemar's exact p = 6e-08"
+    )
+    assert words == "\n".join([
+        "Paired tests at the thresholds frozen on validation:",
+        "",
+        f"- a minus b: {said.format('b')}",
+        f"- a minus c: {said.format('c')}; mean accuracy over damaged images differs by +1.00 "
+        "points (+0.20 to +1.80, n = 4,000)",
+        "",
+    ])  # fmt: skip
+
+
 def test_robustness_joins_the_pair():
     """a is right on every damaged image, b on 3 of 4 at one level of two: 1/8 less."""
     labels = np.array([0, 0, 1, 1])
     right = {"a": np.ones((3, 4), bool), "b": np.ones((3, 4), bool)}
     right["b"][1, 0] = False
     pairs = {"a minus b": {"mcnemar": {}, "difference": {}}}
-    add_robustness(pairs, labels, right, resamples=100, seed=0)
+    add_robustness(pairs, labels, right)
     found = pairs["a minus b"]["robustness"]
     assert found["corrupted"]["value"] == pytest.approx(1 / 8) and found["clean"]["value"] == 0
     p = {"a": np.array([0.1, 0.2, 0.8, 0.9]), "b": np.array([0.1, 0.2, 0.8, 0.9])}
-    tests = paired_tests(labels, p, {"a": 0.5, "b": 0.5}, resamples=100, seed=0)
+    tests = paired_tests(labels, p, at(labels, p), resamples=100, seed=0)
     tests["a minus b"]["robustness"] = found
     assert "over damaged images differs by +12.50 points" in pairs_in_words(tests)
 
 
-def test_a_threshold_is_its_networks_own():
-    labels = np.array([0, 0, 1, 1])
-    p = {"a": np.array([0.1, 0.2, 0.8, 0.9]), "b": np.array([0.01, 0.02, 0.08, 0.09])}
-    tests = paired_tests(labels, p, {"a": 0.5, "b": 0.05}, resamples=100, seed=0)
-    assert tests["a minus b"]["mcnemar"]["both_right"] == 4
-
-
 def test_one_network_has_no_pair():
     one = {"a": np.array([0.1, 0.9])}
-    assert paired_tests(np.array([0, 1]), one, {"a": 0.5}, resamples=100, seed=0) == {}
+    right = {"a": np.array([True, True])}
+    assert paired_tests(np.array([0, 1]), one, right, resamples=100, seed=0) == {}
     assert pairs_in_words({}) == ""
+
+
+def test_the_area_is_of_the_raw_and_the_accuracy_of_what_was_called():
+    """Beyond 1e-7 calibration makes one tie of what b still tells apart."""
+    labels = np.array([0, 0, 1, 1])
+    raw = {"a": np.array([0.9, 0.1, 0.2, 0.3]), "b": np.array([1e-9, 2e-9, 3e-9, 4e-9])}
+    right = {"a": np.ones(4, bool), "b": np.array([True, False, False, False])}
+    (found,) = paired_tests(labels, raw, right, resamples=100, seed=0).values()
+    assert found["difference"]["roc_auc"]["value"] == 0.5 - 1
+    assert found["difference"]["accuracy"]["value"] == 0.75
+    assert found["mcnemar"]["only_a"] == 3
+
+
+def test_shares_are_written_in_one_way():
+    """An accuracy of 159/160 as float32, which is a hair lower, and as the JSON has it."""
+    assert percent(np.float32(0.99375)) == percent(0.99375) == percent(0.9937498) == "99.38"
+    # a half goes to the even digit, in decimals
+    assert [percent(x) for x in (0.97125, 0.98625, 0.00125, 0.00375)] == [
+        "97.12", "98.62", "0.12", "0.38",
+    ]  # fmt: skip
+    assert percent(1) == "100.00" and percent(0.0000004) == "0.00" and percent(-0.03) == "-3.00"
+    assert percent(0.015, "+") == "+1.50" and percent(-0.015, "+") == "-1.50"

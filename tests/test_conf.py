@@ -2,6 +2,9 @@
 
 import itertools
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,11 +105,83 @@ def test_one_value_of_one_backbone_can_be_set(tmp_path):
     assert validate(tree).model["resnet50"].learning_rate == 3e-4
 
 
+@pytest.mark.parametrize("goal", ["0.5", "balanced", "fpr_0", "fpr_0.01"])
+def test_the_goal_of_the_threshold_needs_no_quotes(tmp_path, goal):
+    """As -S gives it to Hydra, for which the = of fpr=0.01 was an error."""
+    tree = composed(tmp_path, f"evaluate.threshold={goal}")
+    assert validate(tree).evaluate.threshold == goal
+
+
 def test_a_wrong_choice_lists_the_right_ones(tmp_path):
     with pytest.raises(ExpectedError, match=r"model/resnet.*inceptionv3.*resnet50"):
         composed(tmp_path, "model=resnet")
     with pytest.raises(ExpectedError, match="epoch"):
         composed(tmp_path, "train.epoch=3")
+
+
+SAMPLE = (ROOT / "conf/data/sample.yaml").read_bytes()
+LAST = SAMPLE.count(b"\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (SAMPLE + b"name: again\n", f", line {LAST}: cannot be read as YAML (found duplicate key"),
+        (SAMPLE + b"\tname: x\n", f", line {LAST}: cannot be read as YAML (found character '\\t'"),
+        (SAMPLE + "# für\n".encode("latin-1"), f", line {LAST}: cannot be read as YAML ('utf-8'"),
+        (SAMPLE.decode().encode("utf-16"), ", line 1: cannot be read as YAML ('utf-8' codec"),
+        (b"name: [1\n", ", line 2: cannot be read as YAML (expected ',' or ']'"),
+        (b"name: *other\n", ", line 1: cannot be read as YAML (found undefined alias"),
+        (b"name: !!python/name:os.getcwd\n", ", line 1: cannot be read as YAML (could not"),
+        (b"name: \0\n", ": cannot be read as YAML (unacceptable character"),
+        (b"name: " + 5000 * b"[", ": cannot be read as YAML (maximum recursion"),
+        (b"name: &a [*a]\n", ": cannot be read as YAML (maximum recursion"),
+        (b"image_size: " + 5000 * b"9" + b"\n", ": cannot be read as YAML (Exceeds the limit"),
+        (b"name: ${a\n", None),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch, content, words):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    monkeypatch.setattr("conf.compose.CONF", tmp_path / "conf")
+    (tmp_path / "conf/data/sample.yaml").write_bytes(content)
+    (tmp_path / "params.yaml").write_text("as it was")
+    with pytest.raises(ExpectedError) as caught:
+        composed(tmp_path)
+    sentence = str(caught.value)
+    assert sentence.startswith(
+        f"conf/data/sample.yaml{words}" if words else "conf: no viable alternative"
+    )
+    assert sentence.isprintable() and len(sentence) < 250
+    assert (tmp_path / "params.yaml").read_text() == "as it was"
+    assert {path.name for path in tmp_path.iterdir()} == {"conf", "params.yaml"}
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ExpectedError, match=r"file: cannot be written \(Not a directory\)|exists"):
+        compose(tmp_path / "file/params.yaml", [])
+
+
+@pytest.mark.parametrize("kind", ["a key given twice", "a read-only folder"])
+def test_make_params_ends_with_one_line(tmp_path, kind):
+    command = [sys.executable, "-m", "conf.compose"]
+    if kind == "a read-only folder":
+        if not shutil.which("setpriv"):
+            pytest.skip("root may write everywhere, and there is no setpriv to give that up")
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    for package in ("conf", "detector", "stages"):
+        shutil.copytree(ROOT / package, tmp_path / package)
+    if kind == "a key given twice":
+        with (tmp_path / "conf/config.yaml").open("a") as file:
+            file.write("seed: 2\n")
+    else:
+        tmp_path.chmod(0o555)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    tmp_path.chmod(0o755)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    place = "conf/config.yaml, line" if kind == "a key given twice" else "params.yaml: cannot"
+    assert done.stderr.startswith(f"error: {place}")
+    assert not (tmp_path / "params.yaml").exists()
 
 
 def test_every_value_in_conf_is_commented():

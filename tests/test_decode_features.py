@@ -9,7 +9,8 @@ from PIL import Image
 from scipy.fft import dctn
 
 from detector.data import decode
-from detector.data.decode import codec_name, luma
+from detector.data.decode import luma
+from detector.data.images import codec_name
 from tests.helpers import coded, random_pixels
 
 PIXELS = random_pixels(1)

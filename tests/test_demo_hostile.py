@@ -68,15 +68,18 @@ REFUSED = {
     "JPEG bomb": (JPEG[:START] + HUGE + JPEG[START + 4 :], "50 million pixels"),
     "bomb of scans": (with_scans(), "scans"),
     "chain of pages": (tiff_of_many_pages(), "several pages"),
-    "SVG": (SVG, "not a JPEG"),
-    "polyglot of GIF and script": (b"GIF89a/*" + b" " * 99 + b"*/=1;alert(1)", "not a JPEG"),
-    "polyglot of JPEG's first bytes": (b"\xff\xd8\xff<script>alert(1)</script>", "not a JPEG"),
-    "PDF called an image": (b"%PDF-1.7 " + b"x" * 99, "not a JPEG"),
-    "EPS, which would start a program": (b"%!PS-Adobe-3.0 EPSF-3.0\n" + b" " * 99, "not a JPEG"),
+    "SVG": (SVG, "SVG is not read"),
+    "polyglot of GIF and script": (b"GIF89a/*" + b" " * 99 + b"*/=1;alert(1)", "GIF is not read"),
+    "polyglot of JPEG's first bytes": (b"\xff\xd8\xff<script>alert(1)</script>", "damaged"),
+    "PDF called an image": (b"%PDF-1.7 " + b"x" * 99, "PDF is not read"),
+    "EPS, which would start a program": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n" + b" " * 99,
+        "PostScript is not read",
+    ),
     "half a file": (JPEG[: len(JPEG) // 2], "cannot be read"),
     "animation": (animation(), "animated"),
     "16 bits": (png(32, 32, 16, 2, b"\0" * (32 * (32 * 6 + 1))), "8 bits"),
-    "zip": (b"PK\x03\x04" + b"\0" * 99, "not a JPEG"),
+    "zip": (b"PK\x03\x04" + b"\0" * 99, "an archive"),
 }
 
 

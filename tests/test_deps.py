@@ -8,6 +8,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+from detector.files import replacing
 from tests.helpers import composed_params
 
 ROOT = Path(__file__).parent.parent
@@ -91,6 +92,14 @@ def test_training_depends_on_its_file_of_weights_and_nothing_else_does(tmp_path)
     assert "conf/named_weights.md" in depend["train@resnet50"] - depend["train@cnn32"]
 
 
+def test_judging_does_not_depend_on_what_other_stages_are_told():
+    """Another number of damaged images changes nothing that evaluate writes."""
+    judging = [name for name in declaration("evaluate")["params"] if name.startswith("evaluate")]
+    assert sorted(judging) == [
+        f"evaluate.{key}" for key in ("batch_size", "resamples", "sure_error", "threshold")
+    ]
+
+
 def test_data_files_of_the_package_are_declared():
     assert "detector/evaluation/paper_results.json" in declaration("compare")["deps"]
     assert "detector/report/templates" in declaration("report")["deps"]
@@ -106,3 +115,27 @@ def test_uncached_outs_are_plots_or_metrics_so_that_the_run_cache_works():
     for stage in ("preprocess", "train", "evaluate"):
         for out in declaration(stage).get("outs", []):
             assert isinstance(out, str), f"{stage}: {out}"
+
+
+def test_what_a_killed_stage_left_changes_no_dependency(tmp_path, monkeypatch):
+    """In the folders that stages depend on: data/results, plots/data, ..."""
+    monkeypatch.chdir(tmp_path)
+    results = Path("data/results/cnn32")
+    (results / "test").mkdir(parents=True)
+    (results / "test/predictions.csv").write_text("first")
+    Path("dvc.yaml").write_text("stages: {a: {cmd: exit 0, deps: [data/results]}}")
+    with Repo.init(".", no_scm=True) as repo:
+        shutil.copy(ROOT / ".dvcignore", ".")
+        repo.reproduce()
+        assert repo.status() == {}
+        with pytest.raises(KeyboardInterrupt), replacing(results / "external") as partial:
+            partial.mkdir()
+            (partial / "half.csv").write_text("half")
+            shutil.copytree(partial, kept := tmp_path / "kept")
+            raise KeyboardInterrupt
+        kept.rename(partial)  # as if it had been a kill
+        (results / "test/.partial.predictions.csv").write_text("half")
+    with Repo(".") as repo:
+        assert repo.status() == {}
+        (results / "test/predictions.csv").write_text("second")
+        assert "a" in str(repo.status())

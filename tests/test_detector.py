@@ -16,11 +16,14 @@ from detector.networks.runtime import start_keras
 
 start_keras(seed=1)
 
+import keras  # noqa: E402
+
 from detector import load  # noqa: E402
 from detector.data.arrays import load_split  # noqa: E402
 from detector.deployment.familiarity import limits, statistics  # noqa: E402
 from detector.deployment.model_archive import read_description, write_model  # noqa: E402
 from detector.errors import ExpectedError  # noqa: E402
+from detector.evaluation.calibration import logit  # noqa: E402
 from detector.networks.gradcam import grad_cam  # noqa: E402
 from detector.networks.model import build_model, load_trained, save_weights  # noqa: E402
 from stages import package  # noqa: E402
@@ -66,8 +69,10 @@ def test_the_stage_gathers_what_is_known(project, detector):
     assert (found.data.name, found.data.archive_sha256) == (ARCHIVE["name"], ARCHIVE["sha256"])
     arrays = [(folder / f"data/train/{name}.npy").read_bytes() for name in ("images", "labels")]
     assert found.data.training_sha256 == hashlib.sha256(b"".join(arrays)).hexdigest()
-    assert found.data.training_images.model_dump() == {"REAL": 20, "FAKE": 40}
-    assert found.familiar == limits(statistics(load_split(folder / "data/train").images))
+    assert found.data.training_images.model_dump() == {"REAL": 333, "FAKE": 666}
+    values = statistics(load_split(folder / "data/train").images)
+    assert found.familiar == limits(values, {"PNG": 713, "BMP": 220, "WEBP": 66})
+    assert found.familiar.ranges and found.familiar.codecs == ("PNG", "BMP", "WEBP")
     assert found.versions.backend == "tensorflow"
 
     called = DECISION.calibrate(table["probability"].to_numpy()) >= DECISION.threshold
@@ -88,9 +93,10 @@ def test_equal_dependencies_make_an_equal_file(project):
 
 def test_the_stage_refuses_metrics_without_the_archive(project, tmp_path):
     shutil.copytree(project[0], tmp_path / "copy")
-    (tmp_path / "copy/metrics/data.json").write_text("{}")
-    with pytest.raises(ExpectedError, match=r"metrics/data\.json: does not name the archive"):
-        run_stage(tmp_path / "copy")
+    for content in ({}, {"archive": ARCHIVE}, {"archive": ARCHIVE, "codecs": {}}, {"archive": {}}):
+        (tmp_path / "copy/metrics/data.json").write_text(json.dumps(content))
+        with pytest.raises(ExpectedError, match=r"metrics/data\.json: does not name the archive"):
+            run_stage(tmp_path / "copy")
 
 
 def test_answers_are_the_predictions_of_the_evaluation(project, detector):
@@ -106,11 +112,15 @@ def test_answers_are_the_predictions_of_the_evaluation(project, detector):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 13, 40, 1000])
-def test_answers_do_not_depend_on_the_batch(project, detector, batch_size):
+def test_the_batch_changes_answers_by_rounding_alone(project, detector, batch_size):
     images = project[1]
-    found = detector.predict(images, batch_size)
-    assert found.raw.tolist() == detector.predict(images).raw.tolist()
-    assert found.verdict.tolist() == detector.predict(images).verdict.tolist()
+    found, together = detector.predict(images, batch_size), detector.predict(images)
+    assert found.raw == pytest.approx(together.raw, abs=1e-6)
+    assert logit(found.raw) == pytest.approx(logit(together.raw), abs=1e-5)
+    distance = np.abs(logit(together.probability) - logit(DECISION.threshold))
+    far = np.abs(distance - DECISION.unsure_band) > 1e-5
+    assert far.sum() > 30
+    assert found.verdict[far].tolist() == together.verdict[far].tolist()
 
 
 def test_a_batch_of_nothing_is_refused(project, detector):
@@ -180,6 +190,8 @@ def test_unlike_images_are_told(project, detector):
     usual, white = detector.unfamiliar(images)
     assert usual == ()
     assert "brighter than 99.9 % of the training images" in white
+    coded = detector.unfamiliar(images[:1], ["JPEG quality 90 4:2:0"])
+    assert coded == [("coded as JPEG quality 90 4:2:0, the training images as PNG, BMP, WEBP",)]
 
 
 def test_random_numbers_of_the_caller_go_on(project):
@@ -190,6 +202,23 @@ def test_random_numbers_of_the_caller_go_on(project):
     np.random.seed(3)
     load(project[0] / "models/cnn32.zip")
     assert (random.random(), np.random.random()) == expected
+
+
+def test_the_dtype_policy_of_the_caller_stays_and_is_not_the_networks(project, detector):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        other = load(project[0] / "models/cnn32.zip")
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        assert {layer.compute_dtype for layer in other.network._flatten_layers()} == {"float32"}
+        images = project[1][:3]
+        assert other.predict(images).raw.tolist() == detector.predict(images).raw.tolist()
+        heat = other.explain(images, [0, 1, 1])
+        with pytest.raises(ExpectedError):
+            load(project[0] / "params.yaml")
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert np.array_equal(heat, detector.explain(images, [0, 1, 1]))
 
 
 @pytest.mark.parametrize("weights", ["other", "garbage"])

@@ -17,12 +17,12 @@ import pytest
 from detector.errors import ExpectedError
 from tests.helpers import ROOT, composed_params, learnable_arrays
 
-IMAGES = {"train": 320, "val": 50}
+IMAGES = {"train": 320, "val": 257}  # of whose last batch of 1 one of two workers has no row
 EPOCHS, BATCH = 4, 32
 TOLERANCE = 1e-3  # of a loss, relative: sums in another order, fed back through the steps
 NAME = "cnn32"
 OUTS = (f"models/{NAME}.weights.h5", f"models/{NAME}.history.csv", f"plots/{NAME}/training",
-        f"metrics/{NAME}/training.json", f"metrics/cost/{NAME}/training.json")  # fmt: skip
+        f"metrics/{NAME}/training.json", f".work/cost/{NAME}/training.json")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +57,29 @@ def start(folder, config=None, before=""):
     )  # fmt: skip
 
 
-def two_workers(folder):
-    """Start both of them on loopback."""
+def two_workers(folder, other=None, before=""):
+    """Start both of them on loopback, the second one in a folder of its own if one is given."""
     with socket.socket() as first, socket.socket() as second:
         first.bind(("127.0.0.1", 0))
         second.bind(("127.0.0.1", 0))
         addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in (first, second)]
     return [
-        start(folder, json.dumps({
+        start(place, json.dumps({
             "cluster": {"worker": addresses}, "task": {"type": "worker", "index": index},
-        }))
-        for index in (0, 1)
+        }), before)
+        for index, place in enumerate((folder, other or folder))
     ]  # fmt: skip
+
+
+def refuse(*processes):
+    """Give the last line of each: all end with one sentence."""
+    lines = []
+    for process in processes:
+        output = process.communicate(timeout=240)[0]
+        lines.append((["", *output.splitlines()])[-1])
+        assert process.returncode not in (0, None) and "Traceback" not in output, output
+        assert lines[-1].startswith("error: "), output
+    return lines
 
 
 def succeed(*processes):
@@ -123,6 +134,35 @@ def test_the_chief_alone_writes_and_logs(alone, together):
 
 
 @pytest.mark.slow
+def test_workers_of_other_params_and_data_are_refused(template, tmp_path):
+    """They would train on in silence, each with its own."""
+    first, second = tmp_path / "0", tmp_path / "1"
+    place(template, first, "train.strategy=multiworker")
+    place(template, second, "train.strategy=multiworker", "seed=2")
+    labels = np.load(second / "data/train/labels.npy")
+    np.save(second / "data/train/labels.npy", 1 - labels)
+    lines = refuse(*two_workers(first, second))
+    assert lines[0] == lines[1]
+    assert lines[0].startswith(
+        "error: the workers do not belong together: other params on worker 2; other data on "
+        "worker 2 than on worker 1; bring params.yaml, "
+    )
+    assert not (first / "models").exists()
+
+
+@pytest.mark.slow
+def test_a_divergence_ends_all_workers(template, tmp_path):
+    folder = place(template, tmp_path / "diverged", "train.strategy=multiworker")
+    high = (
+        "import keras; adam = keras.optimizers.Adam; keras.optimizers.Adam = lambda _: adam(1e30)"
+    )
+    lines = refuse(*two_workers(folder, before=high))
+    assert lines[0] == lines[1]
+    assert lines[0].startswith(f"error: the training of {NAME} diverged in epoch 1: ")
+    assert not (folder / "models").exists() and not list(folder.rglob("*.npz"))
+
+
+@pytest.mark.slow
 def test_each_worker_reads_half_of_the_images(together):
     _, outputs = together
     validation = EPOCHS * IMAGES["val"]
@@ -171,9 +211,11 @@ def test_more_devices_than_images_in_a_batch():
     from detector.networks.distribution import Distribution
 
     distribution = Distribution(SimpleNamespace(num_replicas_in_sync=4))
-    distribution.require_rows(4)
+    distribution.require_rows(4, images=4)
     with pytest.raises(ExpectedError, match=r"^train\.batch_size 3: is shared by 4 devices"):
-        distribution.require_rows(3)
+        distribution.require_rows(3, images=100)
+    with pytest.raises(ExpectedError, match=r"^data/train: 3 images cannot be shared by 4 dev"):
+        distribution.require_rows(32, images=3)
 
 
 RANDOM_STATES = f"""{TWO_CPUS}

@@ -1,8 +1,11 @@
-"""What the documents name is there."""
+"""What the documents name is there, and Hydra understands what they write after -S."""
 
+import os
 import re
+import shlex
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tests.helpers import ROOT
 
@@ -35,3 +38,22 @@ def test_every_relative_link_leads_to_a_file():
         for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
             if "://" not in link and not link.startswith("data:"):
                 assert (document.parent / link).exists(), f"{document}: {link}"
+
+
+def settings(text):
+    """Give what stands after each -S, as a shell hands it on: a word, with its quotes if any."""
+    for words in re.findall(r"""-S ((?:"[^"\n]*"|'[^'\n]*'|[^\s"'`])+)""", text):
+        if "=" in words and words.split("=", 1)[1].strip(").;,"):
+            yield shlex.split(os.path.expandvars(words))[0]
+
+
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("conf/**/*.yaml")]
+
+
+def test_hydra_understands_every_setting_that_is_shown():
+    parser = OverridesParser.create()
+    found = [each for path in DOCUMENTS for each in settings(path.read_text(encoding="utf-8"))]
+    assert len(found) > 40
+    values = {each: parser.parse_overrides([each])[0].value() for each in found}
+    assert values["data.path='archive (1).zip'"] == "archive (1).zip"
+    assert values[f"data.path={os.environ['HOME']}/my.zip"] == f"{os.environ['HOME']}/my.zip"

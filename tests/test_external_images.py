@@ -22,7 +22,7 @@ def test_an_image_of_the_size_of_the_network_keeps_its_pixels():
     for kind in ("PNG", "BMP", "TIFF", "JPEG"):
         data = coded(PIXELS, kind)
         found = decode_any(data, 32, recode=False)
-        expected, codec = decode_image(data, 32)
+        expected, codec, _ = decode_image(data, 32)
         assert np.array_equal(found.pixels, expected) and found.codec == codec
         assert found[2:] == (32, 32, ())
 
@@ -162,18 +162,18 @@ BAD = {
     "REAL/deepalpha.png": (png(32, 32, 16, 6, bytes(32 * 257)), "more than 8 bits a channel"),
     "REAL/deepgrey.png": (png(32, 32, 16, 0, bytes(32 * 65)), "more than 8 bits a channel"),
     "REAL/empty.jpg": (b"", "empty file"),
-    "REAL/float.tif": (coded(PICTURE.convert("F"), "TIFF"), "more than 8 bits a channel"),
+    "REAL/float.tif": (coded(PICTURE.convert("F"), "TIFF"), "floating-point TIFF is not read here"),
     "REAL/garbage.jpg": (bytes(range(256)), "not a JPEG, PNG"),
-    "REAL/gif.png": (coded(PICTURE, "GIF"), "not a JPEG, PNG"),
+    "REAL/gif.png": (coded(PICTURE, "GIF"), "GIF is not read here"),
     "REAL/lab.tif": (coded(LAB, "TIFF"), "colour mode LAB, which cannot be made RGB"),
     "REAL/large.png": (png(12_000, 12_000, 8, 2, b""), "more than 67,108,864 pixels"),
     "REAL/larger.png": (png(8_193, 8_192, 8, 2, b""), "more than 67,108,864 pixels"),
     "REAL/note.txt": (b"text", "the name does not end in .jpg"),
     "REAL/pages.tif": (coded(PICTURE, "TIFF", **ANIMATED), "2 pages"),
     "REAL/phone.heic": (b"ftypheic", "the name does not end in .jpg"),
-    "REAL/program.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n", "not a JPEG, PNG"),
-    "REAL/truncated.jpg": (coded(PIXELS)[:900], "cannot be read as an image ("),
-    "REAL/truncated.png": (coded(PIXELS, "PNG")[:900], "cannot be read as an image ("),
+    "REAL/program.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript is not read here"),
+    "REAL/truncated.jpg": (coded(PIXELS)[:900], "damaged (Premature end of JPEG file)"),
+    "REAL/truncated.png": (coded(PIXELS, "PNG")[:900], "damaged (it ends within its chunk IDAT)"),
     "photo.jpg": (coded(PIXELS), "not below a folder called REAL or FAKE"),
 }
 
@@ -206,7 +206,7 @@ def test_a_zip_is_read_no_further_than_its_directory_says(tmp_path):
 
 
 def test_the_largest_image_is_not_refused_for_its_size():
-    with pytest.raises(ValueError, match="cannot be read as an image"):  # it has no pixels
+    with pytest.raises(ValueError, match="not as many rows"):  # it has no pixels
         decode_any(png(8_192, 8_192, 8, 2, b""), 32, recode=False)
 
 
@@ -214,6 +214,6 @@ def test_a_lack_of_memory_does_not_count_as_a_bad_image(monkeypatch):
     def load(*_):
         raise MemoryError
 
-    monkeypatch.setattr(Image.Image, "convert", load)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
     with pytest.raises(MemoryError):
         decode_any(coded(PIXELS), 32, recode=False)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from detector.data import external_images
-from detector.data.arrays import load_split
+from detector.data.arrays import SPLITS, SplitWriter, load_split
 from detector.data.decode import decode_image
 from detector.data.external import LISTED
 from stages import common, external
@@ -26,9 +26,13 @@ REPORT = Path("metrics/external.json")
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """Give a function that starts the stage in an empty folder with overrides as for -S."""
+    """Give a function that starts the stage beside small arrays, with overrides as for -S."""
     monkeypatch.chdir(tmp_path)
     Path("external").mkdir()
+    for i, split in enumerate(SPLITS):
+        with SplitWriter(f"data/{split}", 32) as writer:
+            images = np.stack([random_pixels(77_000 + i), random_pixels(78_000 + i)])
+            writer.append(images, [0, 1], [-1] * 2, [f"{split}/FAKE/f.png", f"{split}/REAL/r.png"])
 
     def start(*overrides: str) -> dict:
         composed_params(tmp_path, *overrides)
@@ -109,7 +113,9 @@ def test_bad_files_stop_the_run(place):
         "sets, or leave them out with -S preprocess.on_bad_image=drop"
     )
     assert list(files(".work")) == ["external_bad_files.csv"]
-    assert not files("data") and not REPORT.exists() and not list(Path().rglob(".partial*"))
+    assert (
+        not files("data/external") and not REPORT.exists() and not list(Path().rglob(".partial*"))
+    )
     listed = pd.read_csv(".work/external_bad_files.csv", keep_default_na=False)
     assert list(listed["member"]) == sorted(BAD) and set(listed["set"]) == {"a"}
     for member, reason in zip(listed["member"], listed["reason"], strict=True):
@@ -195,13 +201,13 @@ def test_what_is_left_out_and_ignored_is_counted(place):
 
 def test_recoding_takes_the_difference_of_coders_away(place):
     """The same pixels as PNG and as BMP: by class only the coder differs."""
-    members = {f"REAL/{i}.png": coded(random_pixels(i), "PNG") for i in range(5)}
-    members |= {f"FAKE/{i}.jpg": coded(random_pixels(i), quality=20) for i in range(5)}
+    members = {f"REAL/{i}.png": coded(random_pixels(i), "PNG") for i in range(9)}
+    members |= {f"FAKE/{i}.jpg": coded(random_pixels(i), quality=20) for i in range(9)}
     put("a", members)
     plain = place()["a"]
     images = np.array(load_split("data/external/a").images)
     assert not plain["recoded"]
-    assert plain["codecs"] == {"FAKE": {"JPEG quality 20 4:2:0": 5}, "REAL": {"PNG": 5}}
+    assert plain["codecs"] == {"FAKE": {"JPEG quality 20 4:2:0": 9}, "REAL": {"PNG": 9}}
     assert "PNG: 0.0% of FAKE but 100.0% of REAL files" in plain["warnings"][1]
     recoded = place("evaluate.external.recode=true")["a"]
     assert recoded == plain | {"recoded": True}  # the audit is of the files as they came
@@ -226,3 +232,44 @@ def test_conversions_and_enlarged_images(place, capsys):
     }
     assert "1 of 7 images are smaller than 32x32" in report["warnings"][-1]
     assert "warning: a: 1 of 7 images" in capsys.readouterr().out
+
+
+def archive_members(split: str) -> dict[str, bytes]:
+    """Give the images of a split as files."""
+    arrays = load_split(f"data/{split}")
+    return {
+        name.decode(): coded(np.array(image), "PNG")
+        for name, image in zip(arrays.names, arrays.images, strict=True)
+    }
+
+
+def test_the_archive_itself_among_the_sets_is_named(place, capsys):
+    put("all.zip", archive_members("train") | archive_members("val") | archive_members("test"))
+    put("mixed.zip", good(3) | archive_members("train"))
+    put("tested.zip", good(3) | archive_members("test"))
+    put("other.zip", good(3))
+    reports = place()
+    shared = {name: report["near_duplicates"] for name, report in reports.items()}
+    counts = {name: (found["training"], found["test"]) for name, found in shared.items()}
+    assert counts == {"all": (4, 2), "mixed": (2, 0), "tested": (0, 2), "other": (0, 0)}
+    assert shared["all"]["training_asked"] == 6 and shared["all"]["rms_at_most"] == 5
+    assert ["train/REAL/r.png", "train/REAL/r.png"] in shared["mixed"]["training_examples"]
+    of_training, of_test = reports["all"]["warnings"][:2]
+    assert of_training == (
+        "4 of 6 images have a near-duplicate among the training images (RMS at most 5 grey "
+        "levels): this is no other data"
+    )
+    assert of_test.startswith("2 of 6 images have a near-duplicate among the test images")
+    assert reports["other"]["warnings"] == []
+    assert f"warning: all: {of_training}" in capsys.readouterr().out
+
+
+def test_recoding_and_another_coder_hide_no_shared_image(place):
+    arrays = load_split("data/train")
+    smooth = np.kron(arrays.images[0][:4, :4], np.ones((8, 8, 1), np.uint8))
+    with SplitWriter("data/train", 32) as writer:
+        writer.append(smooth[None], [0], [-1], ["train/FAKE/smooth.png"])
+    put("a", {"FAKE/a.jpg": coded(smooth, quality=95), "FAKE/b.png": coded(PICTURE, "PNG")})
+    for recode in ("false", "true"):
+        found = place(f"evaluate.external.recode={recode}")["a"]["near_duplicates"]
+        assert found["training_examples"] == [["FAKE/a.jpg", "train/FAKE/smooth.png"]]

@@ -102,25 +102,73 @@ def test_other_arrays_are_refused(images):
         statistics(images)
 
 
-def test_limits_are_quantiles_of_each_statistic():
-    values = np.random.default_rng(0).random((1001, 6))
+@pytest.mark.parametrize(("n", "k"), [(1000, 100), (998, 99), (999, 100), (9, 1), (18, 1), (19, 2)])
+def test_limits_are_the_kth_smallest_and_largest_value(n, k):
+    values = np.random.default_rng(0).random((n, 6))
     found = limits(values, share=0.1)
-    assert (found.share, found.n, list(found.ranges)) == (0.1, 1001, list(NAMES))
+    assert (found.share, found.n, list(found.ranges)) == (0.1, n, list(NAMES))
     for column, (low, high) in zip(values.T, found.ranges.values(), strict=True):
-        assert (low, high) == (np.sort(column)[100], np.sort(column)[900])
-    everything = limits(values, share=0)
-    assert everything.ranges["detail"] == (values[:, 3].min(), values[:, 3].max())
+        assert (low, high) == (np.sort(column)[k - 1], np.sort(column)[-k])
 
 
-def of_training(n=40):
+@pytest.mark.parametrize(("n", "some"), [(1, False), (20, False), (998, False), (999, True)])
+def test_below_the_number_that_the_share_needs_nothing_is_said(n, some):
+    found = limits(np.random.default_rng(0).random((n, 6)))
+    assert bool(found.ranges) == some
+    if not some:
+        assert unfamiliar(np.zeros((2, 8, 8, 3), np.uint8), found) == [(), ()]
+
+
+@pytest.mark.parametrize("n", [20, 100, 999, 1500, 3000])
+def test_of_images_like_those_of_training_so_many_are_warned_of_as_is_said(n):
+    """1.2 % at most, whatever the number of training images: 12 limits, 0.1 % each."""
+    rng = np.random.default_rng(n)
+    warned, asked = 0, 0
+    for _ in range(40 if n < 999 else 8):
+        images = rng.integers(0, 256, (n + 1000, 4, 4, 3), dtype=np.uint8)
+        images[:, :, :2] = images[:, :1, :1]  # so that no statistic is nearly constant
+        known = limits(statistics(images[:n]))
+        warned += sum(map(bool, unfamiliar(images[n:], known)))
+        asked += 1000
+    assert warned / asked <= 0.012 + 3 * math.sqrt(0.012 / asked)
+    assert n < 999 or warned  # at 1,998 images and above it is nearly all of it
+
+
+def test_a_coder_that_no_training_image_had_is_named():
+    values = statistics(of_training())
+    known = limits(values, {"PNG": 3000, "JPEG quality 75 4:2:0": 5000})
+    assert known.codecs == ("JPEG quality 75 4:2:0", "PNG")
+    images = of_training(3)
+    said = unfamiliar(images, known, ["PNG", "JPEG quality 90 4:2:0", "JPEG quality 75 4:2:0"])
+    text = "coded as JPEG quality 90 4:2:0, the training images as JPEG quality 75 4:2:0, PNG"
+    assert said == [(), (text,), ()]
+    assert unfamiliar(images, known) == unfamiliar(images, limits(values), ["x"] * 3) == [()] * 3
+
+
+def test_of_many_coders_three_are_named():
+    known = limits(np.ones((9, 6)), {f"c{i}": 10 + i for i in range(5)})
+    ((text,),) = unfamiliar(of_training(1), known, ["PNG"])
+    assert text == "coded as PNG, the training images as c4, c3, c2, ..."
+
+
+def test_where_new_coders_are_to_be_expected_none_is_named():
+    """As with photographs of many cameras: of 10,000 images 30 have a coder of their own."""
+    values = np.ones((9, 6))
+    many = {"PNG": 9970} | {f"JPEG tables {i}": 1 for i in range(30)}
+    assert limits(values, many).codecs == ()
+    assert len(limits(values, many | {"PNG": 29_970}).codecs) == 31
+    assert limits(values, {f"c{i}": 2 for i in range(1001)}).codecs == ()
+
+
+def of_training(n=2000):
     rng = np.random.default_rng(7)
     centres, noise = rng.integers(90, 160, (n, 1, 1, 3)), rng.integers(-40, 40, (n, 16, 16, 3))
     return (centres + noise).astype(np.uint8)
 
 
 def test_images_within_the_limits_get_no_word():
-    images = of_training()
-    assert unfamiliar(images, limits(statistics(images), share=0)) == [()] * len(images)
+    images = of_training(999)  # the limits are the extremes themselves
+    assert unfamiliar(images, limits(statistics(images))) == [()] * len(images)
 
 
 def test_images_beyond_a_limit_are_told_in_what():
@@ -128,7 +176,7 @@ def test_images_beyond_a_limit_are_told_in_what():
     than = "than 99.9 % of the training images"
     black, white, board = (np.zeros((16, 16, 3), np.uint8) for _ in range(3))
     white[:], board[::2] = 255, 255
-    usual = of_training()[unfamiliar(of_training(), known).index(())]
+    usual = of_training()[unfamiliar(of_training()[:40], known).index(())]
     said = unfamiliar(np.stack([black, usual, white, board]), known)
     assert said[1] == ()
     assert f"darker {than}" in said[0]
@@ -142,7 +190,7 @@ def test_images_beyond_a_limit_are_told_in_what():
 
 def test_a_value_at_the_limit_is_within():
     black = np.zeros((1, 8, 8, 3), np.uint8)
-    known = limits(statistics(black))
+    known = limits(np.repeat(statistics(black), 999, axis=0))
     assert unfamiliar(black, known) == [()]
     assert unfamiliar(black + 1, known) == [
         (
@@ -169,6 +217,8 @@ def test_every_statistic_has_words_for_both_sides():
         ({"ranges": dict.fromkeys(NAMES, (0.0, math.nan))}, "lowest, highest"),
         ({"share": 0.5}, "less than 0.5"),
         ({"n": 0}, "greater than or equal to 1"),
+        ({"codecs": ("x" * 65,)}, "at most 64 characters"),
+        ({"codecs": ("x",) * 1001}, "at most 1000 items"),
     ],
 )
 def test_limits_that_make_no_sense_are_refused(change, text):

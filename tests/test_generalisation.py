@@ -76,6 +76,14 @@ def test_one_class(n_fake, n_real):
     json.dumps(found, allow_nan=False)
 
 
+def test_an_image_at_the_threshold_is_real_and_the_seed_decides():
+    rule = Decision(1.0, "0.5", 0.5, 0.0, 0.01, 100)
+    labels, raw = np.array([0, 1]), np.array([0.1, 0.5])
+    assert judge(labels, raw, rule, 100, 1)["accuracy"]["value"] == 1
+    areas = [judge(*predictions(50, 50), DECISION, 100, seed)["roc_auc"] for seed in (1, 1, 2)]
+    assert areas[0] == areas[1] != areas[2]
+
+
 def test_no_images_are_a_fault_of_the_caller():
     with pytest.raises(ValueError, match="at least one"):
         judge(np.array([]), np.array([]), DECISION, 100, 0)

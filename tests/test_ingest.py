@@ -103,7 +103,9 @@ def test_the_seed_decides_and_the_order_of_the_archive_does_not():
 
 def test_too_few_images():
     members, _, _ = sort_members(names(1, [1]))
-    with pytest.raises(ExpectedError, match="2 training images cannot be divided"):
+    with pytest.raises(
+        ExpectedError, match="the training images cannot be divided so: train/FAKE has 1"
+    ):
         plan_splits(members, False, 0.2, seed=1)
 
 

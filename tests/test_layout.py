@@ -2,7 +2,14 @@
 
 import pytest
 
-from detector.data.layout import CIFAR_CLASSES, CLASSES, cifar_class, is_system_file, locate
+from detector.data.layout import (
+    CIFAR_CLASSES,
+    CLASSES,
+    cifar_class,
+    is_system_file,
+    locate,
+    small_classes,
+)
 
 
 def test_the_label_of_real_is_one():
@@ -95,3 +102,19 @@ def test_cifar_classes_are_in_the_order_of_cifar_10():
     assert "-".join(CIFAR_CLASSES) == (
         "airplane-automobile-bird-cat-deer-dog-frog-horse-ship-truck"
     )
+
+
+def test_a_class_with_few_images_is_named():
+    """2 and 4 FAKE images, as chose temperature and threshold and made a balanced accuracy."""
+    counts = {
+        "train": {"FAKE": 1, "REAL": 1},
+        "val": {"FAKE": 2, "REAL": 50},
+        "test": {"FAKE": 49, "REAL": 1},
+    }
+    assert small_classes(counts) == [
+        "only 2 FAKE images in val, fewer than 50: temperature, threshold and unsure band rest on "
+        "them",
+        "only 49 FAKE images in test, fewer than 50: trust the intervals, not the figures",
+        "only 1 REAL image in test, fewer than 50: trust the intervals, not the figures",
+    ]
+    assert small_classes({"train": {"FAKE": 3}}) == []

@@ -12,6 +12,7 @@ from detector.evaluation.metrics import (
     CURVE_POINTS,
     accuracy_by_cifar_class,
     classification_metrics,
+    log_loss,
     precision_recall_table,
     roc_table,
     rounded,
@@ -78,7 +79,8 @@ def test_against_scikit_learn():
     called = probabilities >= 0.5
     assert result["f1"] == pytest.approx(sk.f1_score(labels, called), abs=1e-6)
     assert result["roc_auc"] == pytest.approx(sk.roc_auc_score(labels, probabilities), abs=1e-6)
-    assert result["log_loss"] == pytest.approx(sk.log_loss(labels, probabilities), abs=1e-5)
+    kept = np.clip(probabilities.astype(float), 1e-7, 1 - 1e-7)
+    assert result["log_loss"] == pytest.approx(sk.log_loss(labels, kept), abs=1e-6)
     turned = classification_metrics(1 - labels, 1 - probabilities.astype(float))
     for name in ("precision", "recall", "f1", "average_precision"):
         assert result["fake"][name] == pytest.approx(turned[name], abs=1e-6)
@@ -117,7 +119,21 @@ def test_a_detector_that_calls_everything_fake():
 
 def test_a_certain_error_costs_a_finite_log_loss():
     result = classification_metrics(np.array([0, 1]), np.array([1, 1], np.float32))
-    assert result["log_loss"] == pytest.approx(-np.log(1e-7) / 2, rel=0.02)
+    assert result["log_loss"] == pytest.approx(-np.log(1e-7) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("sure", [0.0, 1e-9])
+def test_the_log_loss_is_clipped_in_float64_at_one_place(sure):
+    """As float32 has no 1 - 1e-7, equal probabilities had .263731 and .265488."""
+    labels = np.array([0, 1, 0, 1])
+    for dtype in (np.float32, np.float64):
+        probabilities = np.array([1 - sure, 1 - sure, sure, sure], dtype)
+        assert log_loss(labels, probabilities) == pytest.approx(
+            -(np.log(1e-7) + np.log(1 - 1e-7)) / 2, abs=1e-9
+        )
+    single = np.random.default_rng(0).random(100).astype(np.float32)
+    labels = np.arange(100) % 2
+    assert log_loss(labels, single) == log_loss(labels, single.astype(np.float64))
 
 
 def test_everything_can_be_written_as_json():
@@ -141,6 +157,8 @@ def test_the_threshold_of_the_accuracy_by_class():
 
 def test_rounded():
     tree = {"a": 1 / 3, "b": {"c": np.float32(0.1), "d": 7}, "e": "text"}
+    small = rounded({"p_value": 5.96046448e-08, "value": 5.96046448e-08})
+    assert small == {"p_value": 5.96046e-08, "value": 0}
     assert rounded(tree, 3) == {"a": 0.333, "b": {"c": 0.1, "d": 7}, "e": "text"}
 
 

@@ -22,6 +22,8 @@ from detector.data.arrays import Split  # noqa: E402
 from detector.networks import backbones, model  # noqa: E402
 from detector.networks.batches import TrainingBatches  # noqa: E402
 from detector.networks.training import train  # noqa: E402
+from tests.model_files import settings as shipped  # noqa: E402
+from tests.model_files import spread  # noqa: E402
 
 # Counts of the paper's network: keras.applications without top (23,587,712 and 21,802,784), plus
 # Dense 2048 -> 1024 and 1024 -> 1 with biases.
@@ -93,6 +95,86 @@ def test_the_papers_network_is_exact_and_takes_a_step(tmp_path, name):
     assert np.isfinite(history["loss"]).all() and history["learning_rate"] == [pytest.approx(1e-3)]
     assert np.array_equal(before[0], first.numpy())
     assert not np.array_equal(before[1], last.numpy())
+
+
+def light(params, **changes):
+    """Give the paper's settings of ResNet-50 around a backbone that is quick to build."""
+    other = {"backbone": "cnn32", "weights": "none", "trainable_layers": "all"}
+    return params.model["resnet50"].model_copy(update=other | changes)
+
+
+def test_the_values_of_the_papers_layers(tmp_path):
+    params = params_of(tmp_path, "train=paper")
+    network = model.build_model(light(params), 32, params.train.augmentation, seed=1)
+
+    def values(name, *keys):
+        config = network.get_layer(name).get_config()
+        return tuple(config[key] for key in keys)
+
+    assert values("to_float", "scale", "offset") == (1, 0)
+    assert values("resize", "height", "width", "interpolation") == (224, 224, "bilinear")
+    assert values("flip", "mode") == ("horizontal",)
+    assert values("zoom", "height_factor", "width_factor") == (0.2, 0.2)
+    assert values("zoom", "fill_mode", "interpolation") == ("nearest", "bilinear")
+    assert values("preprocess", "scale", "offset") == (pytest.approx(1 / 255), 0)
+    assert values("dense", "units", "activation", "use_bias") == (1024, "relu", True)
+    assert values("dropout", "rate") == (0.3,)
+    assert values("real", "units", "activation", "use_bias") == (1, "sigmoid", True)
+    assert isinstance(network.get_layer("pool"), keras.layers.GlobalAveragePooling2D)
+    normalisations = [x for x in base_of(network).layers if hasattr(x, "momentum")]
+    assert {layer.momentum for layer in normalisations} == {0.99}
+    chosen, recipe = params.model["resnet50"], params.train
+    assert (chosen.trainable_layers, chosen.batchnorm, chosen.bn_momentum) == (50, "train", 0.99)
+    assert (chosen.learning_rate, recipe.optimizer, recipe.schedule) == (0.001, "adam", "constant")
+
+
+@pytest.mark.parametrize("pooling, kind", [("max", "GlobalMaxPooling2D"), ("flatten", "Flatten")])
+def test_settings_reach_the_head(tmp_path, pooling, kind):
+    chosen = light(params_of(tmp_path), pooling=pooling, dense_units=5, dropout=0.25)
+    network = model.build_model(chosen, 32)
+    assert type(network.get_layer("pool")).__name__ == kind
+    assert (network.get_layer("dense").units, network.get_layer("dropout").rate) == (5, 0.25)
+    bare = model.build_model(chosen.model_copy(update={"dense_units": 0, "dropout": 0.0}), 32)
+    assert [layer.name for layer in bare.layers[-2:]] == ["pool", "real"]
+
+
+@pytest.fixture(scope="module")
+def slopes(tmp_path_factory):
+    """How far places lie apart after flip and after zoom, as x and y of 400 images each.
+
+    Red is the x of a pixel and green its y, so that one means as far as before, and minus one
+    turned around.
+    """
+    params = params_of(tmp_path_factory.mktemp("slopes"), "train=paper")
+    chosen = light(params, input_size=32)
+    network = model.build_model(chosen, 32, params.train.augmentation, seed=1)
+    y, x = np.indices((32, 32)).astype(np.float32)
+    places = np.stack([x, y, x], axis=-1)[None].repeat(400, axis=0)
+
+    def of(name):
+        found = network.get_layer(name)(places, training=True)
+        found = keras.ops.convert_to_numpy(found)[:, 8:24, 8:24]
+        return np.diff(found[..., 0], axis=2).mean((1, 2)), np.diff(found[..., 1], axis=1).mean(
+            (1, 2)
+        )
+
+    assert np.array_equal(network.get_layer("zoom")(places, training=False), places)
+    return {name: of(name) for name in ("flip", "zoom")}
+
+
+def test_half_of_the_images_are_mirrored_and_none_is_turned_upside_down(slopes):
+    x, y = slopes["flip"]
+    assert np.abs(x) == pytest.approx(1) and y == pytest.approx(1)
+    assert 0.4 < (x < 0).mean() < 0.6
+
+
+def test_zoom_is_in_and_out_along_both_axes_independently(slopes):
+    """By a factor from 0.8 to 1.2, as the paper's: drawn anew for each axis of each image."""
+    for slope in slopes["zoom"]:
+        assert 0.799 < slope.min() < 0.82 and 1.18 < slope.max() < 1.201
+        assert slope.mean() == pytest.approx(1, abs=0.03)
+        assert slope.std() == pytest.approx(0.4 / np.sqrt(12), rel=0.1)
+    assert abs(np.corrcoef(slopes["zoom"])[0, 1]) < 0.15
 
 
 @pytest.mark.parametrize("name", sorted(backbones.BACKBONES))
@@ -178,6 +260,43 @@ def test_weights_from_a_path_are_loaded(quick, tmp_path):
     path.write_bytes(b"not weights")
     with pytest.raises(ExpectedError, match="does not fit resnet50"):
         model.build_model(quick.model_copy(update={"weights": str(path)}), 32)
+
+
+def start_from(path, backbone="cnn32", **changes):
+    chosen = shipped(backbone).model_copy(update={"weights": str(path), **changes})
+    return model.build_model(chosen, 32)
+
+
+@pytest.mark.parametrize("name", ["cnn32", pytest.param("resnet50", marks=pytest.mark.slow)])
+def test_a_trained_network_is_a_start_head_and_all(tmp_path, name):
+    trained = model.build_model(shipped(name), 32)
+    spread(trained, images(4))
+    model.save_weights(trained, path := tmp_path / "copy.weights.h5")
+    begun = start_from(path, name)
+    assert [w.path for w in begun.weights] == [w.path for w in trained.weights]
+    for a, b in zip(trained.weights, begun.weights, strict=True):
+        assert np.array_equal(a.numpy(), b.numpy())
+    base_of(trained).save_weights(path)
+    head = start_from(path, name)
+    assert np.array_equal(base_of(head).get_weights()[0], base_of(trained).get_weights()[0])
+    assert not np.array_equal(head.layers[-1].kernel, trained.layers[-1].kernel)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_weights_of_another_network_are_no_start(tmp_path, whole):
+    path = tmp_path / "x.weights.h5"
+    other = model.build_model(shipped("bird_lotfi"), 32)
+    model.save_weights(other, path) if whole else base_of(other).save_weights(path)
+    with pytest.raises(
+        ExpectedError, match=r"x\.weights\.h5: does not fit cnn32 .*pooling"
+    ) as caught:
+        start_from(path)
+    assert "\n" not in str(caught.value)
+    if whole:
+        with pytest.raises(ExpectedError, match="does not fit bird_lotfi"):
+            start_from(path, "bird_lotfi", dense_units=0)
+    else:
+        start_from(path, "bird_lotfi", dense_units=0)
 
 
 class WeightServer:

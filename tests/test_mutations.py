@@ -116,7 +116,7 @@ def too_much(*_):
         (two_lines, "no printable line"),
         (too_long, "takes more than"),
         (too_much, "raises MemoryError"),
-        (lambda *_: (np.zeros((32, 32)), "PNG"), "not uint8 of"),
+        (lambda *_: (np.zeros((32, 32)), "PNG", ()), "not uint8 of"),
     ],
 )
 def test_a_planted_bug_of_a_decoder_is_found(tmp_path, monkeypatch, bug, what):

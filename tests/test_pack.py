@@ -2,6 +2,7 @@
 
 import io
 import re
+import subprocess
 import sys
 import zipfile
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from detector.data.archive import examine
 from detector.errors import ExpectedError
-from tests.helpers import coded, random_pixels, zip_of
+from tests.helpers import ROOT, coded, random_pixels, zip_of
 from tools.pack import main
 
 COUNTS = {"train/nature": 5, "train/ai": 4, "val/nature": 3, "val/ai": 2}
@@ -66,7 +67,7 @@ def test_genimage(genimage, tmp_path, pack):
     # What gave them away before
     assert any(line.startswith("warning: before packing, JPEG: 0.0% of FAKE") for line in lines)
     assert any("shorter side of FAKE images is 64 pixels, that of REAL ones 80" in x for x in lines)
-    assert not (tmp_path / "out.bad_files.csv").exists()
+    assert lines[0].endswith("out.bad_files.csv: 2 (1 .txt, 1 no suffix)")
     first = (tmp_path / "out.zip").read_bytes()
     pack("out.zip", "--size", 48, "--genimage", genimage)
     assert (tmp_path / "out.zip").read_bytes() == first
@@ -100,14 +101,70 @@ def test_a_limit_is_spread_over_all_sources(genimage, tmp_path, pack):
 def test_files_that_cannot_be_used(genimage, tmp_path, pack):
     (genimage / "train/ai/broken.png").write_bytes(b"no image")
     arguments = ("out.zip", "--size", 32, "--genimage", genimage)
-    with pytest.raises(ExpectedError, match=r"train/ai/broken\.png: not a JPEG"):
+    with pytest.raises(ExpectedError, match=r"train/ai/broken\.png': not a JPEG"):
         pack(*arguments)
     assert not (tmp_path / "out.zip").exists()
     lines = pack(*arguments, "--drop")
-    assert "files that cannot be used, listed in out.bad_files.csv: 1" in lines
+    assert "images that cannot be used, listed in out.bad_files.csv: 1 (1 not a JPEG" in lines[1]
     assert examine(tmp_path / "out.zip", whole=True).images == PACKED
     table = pd.read_csv(tmp_path / "out.bad_files.csv")
-    assert len(table) == 1 and table["member"][0].endswith("train/ai/broken.png")
+    assert len(table) == 3 and table["member"][0].endswith("train/ai/broken.png")
+
+
+def folder_of_a_telephone(folder):
+    """Write 10 files of each kind that a folder of photographs may have; read are the first three.
+
+    The names of two kinds of those are no suffix of an image.
+    """
+    photo = picture(1, 48, 48)
+    kinds = {
+        "jfif": coded(photo), "jpe": coded(photo), "": coded(photo, "PNG"),
+        "heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "avif": coded(photo, "AVIF"),
+        "gif": coded(photo, "GIF"), "jp2": coded(photo, "JPEG2000"),
+        "jxl": b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99),
+        "dng": coded(photo, "TIFF", tiffinfo={50706: b"\1\4\0\0"}),
+        "txt": b"Where these were taken",
+    }  # fmt: skip
+    folder.mkdir()
+    for suffix, content in kinds.items():
+        for i in range(10):
+            (folder / f"{suffix}{i}.{suffix}".removesuffix(".")).write_bytes(content)
+
+
+def test_no_file_is_dropped_in_silence(tmp_path, pack):
+    folder_of_a_telephone(tmp_path / "phone")
+    (tmp_path / "phone/album").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/a.bmp").write_bytes(coded(picture(2, 20, 20), "BMP"))
+    folders = [f"--{split}-{kind}" for split in ("train", "test") for kind in ("real", "fake")]
+    arguments = ["out.zip", "--size", 16]
+    for option in folders:
+        arguments += [option, "phone" if option == "--train-real" else "other"]
+    with pytest.raises(ExpectedError, match=r"mend these images, 60 in all, or leave them out"):
+        pack(*arguments)
+    assert not (tmp_path / "out.zip").exists()
+    lines = pack(*arguments, "--drop")
+    assert lines[0].startswith("files that are no images, listed in out.bad_files.csv: 11 (10 .txt")
+    assert lines[1].startswith("images that cannot be used, listed in out.bad_files.csv: 60 (")
+    for kind in ("AVIF", "GIF", "HEIC", "JPEG 2000", "JPEG XL", "a raw file of a camera"):
+        assert kind in pd.read_csv(tmp_path / "out.bad_files.csv")["reason"].str.cat()
+    assert lines[-1] == "train/FAKE 1, train/REAL 30, test/FAKE 1, test/REAL 1"
+    table = pd.read_csv(tmp_path / "out.bad_files.csv")
+    assert len(table) == 71 and table["reason"].notna().all()
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_exit_codes_are_those_of_predict(bad, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/good.png").write_bytes(coded(picture(2, 20, 20), "PNG"))
+    if bad:
+        (tmp_path / "a/bad.gif").write_bytes(coded(picture(2, 20, 20), "GIF"))
+    command = [sys.executable, "-m", "tools.pack", tmp_path / "out.zip", "--size", "16", "--drop"]
+    for option in ("--train-real", "--train-fake", "--test-real", "--test-fake"):
+        command += [option, tmp_path / "a"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == (1 if bad else 0) and not ended.stderr
+    assert ("GIF is not read here" in ended.stdout) == bad
 
 
 @pytest.mark.parametrize(

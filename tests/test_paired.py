@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from detector.errors import ExpectedError
 from tests.report_project import make_project
 from tools import paired
 
@@ -36,5 +37,5 @@ def test_other_images_are_refused(results, monkeypatch, tmp_path):
     table = other / "test/predictions.csv"
     lines = table.read_text().splitlines()
     table.write_text("\n".join([*lines[:-1], lines[-1].replace("299.jpg", "other.jpg")]) + "\n")
-    with pytest.raises(paired.ExpectedError, match="judged different images"):
+    with pytest.raises(ExpectedError, match="judged different images"):
         start(monkeypatch, first, other)

@@ -3,10 +3,12 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import yaml
 
 from detector.errors import ExpectedError
+from detector.evaluation.selective import choose_threshold
 from detector.params import validate
 from stages.common import read_params
 from tests.helpers import ROOT, composed_params
@@ -98,6 +100,10 @@ def test_a_file_of_weights_is_watched(tree):
         ("data.source", "ftp", "must be 'local' or 'kaggle', not 'ftp'"),
         ("data.path", None, "is needed when source is local"),
         ("data.path", "", "is needed when source is local"),
+        ("data.path", "~/my.zip", "~ is not expanded; write /"),
+        ("model.cnn32.weights", "~/w.h5", "~ is not expanded; write /"),
+        ("evaluate.external.path", "~", "~ is not expanded; write /"),
+        ("evaluate.external.path", "~nobody~/x", "~ is not expanded; write ./~nobody~/x"),
         ("data.watch", "x.zip", "must be the same as path when source is local, not 'x.zip'"),
         ("data.kaggle_dataset", "no-slash", "must match"),
         ("data.images", {"train": 1}, "must hold keys and values, not 1"),
@@ -135,12 +141,42 @@ def test_a_file_of_weights_is_watched(tree):
         ("train.backbone_rate", 1.5, "must be less than or equal to 1, not 1.5"),
         ("train.augmentation.zoom", 1, "must be less than 1, not 1"),
         ("evaluate.batch_size", 0, "must be greater than or equal to 1, not 0"),
+        ("evaluate.threshold", "fpr=0.01", "fpr=X is written fpr_X now; must be 0.5, balanced or"),
+        *(
+            (
+                "evaluate.threshold",
+                value,
+                f"must be 0.5, balanced or fpr_X, with X from 0 up to 1 "
+                f"as in fpr_0.01, not {value!r}",
+            )
+            for value in (
+                "fpr_.05",
+                "fpr_.0",
+                "fpr_0.99999999999999999999",
+                "fpr_1",
+                0.6,
+                0,
+                True,
+                None,
+                [0.5],
+                {"fpr": 0.1},
+                "fpr_0.1\n",
+            )
+        ),
     ],
 )
 def test_a_wrong_value_is_named(tree, key, value, reason):
     sentence = complaint(changed(tree, key, value))
     assert sentence.startswith(key)
     assert reason in sentence
+
+
+@pytest.mark.parametrize("goal", [0.5, "0.5", "balanced", "fpr_0", "fpr_0.01", "fpr_0.999999999"])
+def test_what_the_threshold_may_be_ends_in_no_fault_of_evaluate(tree, goal):
+    params = validate(changed(tree, "evaluate.threshold", goal))
+    assert params.evaluate.threshold == str(goal)
+    labels, probabilities = np.array([0, 1, 0, 1]), np.array([0.1, 0.4, 0.6, 0.9])
+    assert 0 <= choose_threshold(labels, probabilities, params.evaluate.threshold) <= 1
 
 
 def test_kaggle_needs_a_dataset_and_its_version(tree):

@@ -107,9 +107,11 @@ def test_the_head_learns_first_and_then_both(undisturbed):
     assert all(moved(after_head["head"], end["head"]))
     whitening, *others = moved(after_head["backbone"], end["backbone"])
     assert all(others) and not whitening
-    # Each phase has a cosine of its own: the rate after its last step is 0.
+    # Each phase has a warm-up of 2 of its 6 steps and then a cosine of its own, here after the
+    # third and the sixth step.
     rates = history["learning_rate"]
-    assert rates[1] == rates[3] == pytest.approx(0, abs=1e-9) and rates[0] == rates[2] > 0.005
+    falling = [0.01 * (1 + np.cos(np.pi * step / 4)) / 2 for step in (0, 3)]
+    assert rates == pytest.approx(2 * falling)
 
 
 @pytest.mark.slow

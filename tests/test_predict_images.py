@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.data import external_images
+from detector.data import colour, images
 from detector.data.decode import decode_image
 from detector.deployment import images as module
 from detector.deployment.familiarity import limits, statistics, unfamiliar
@@ -28,7 +28,8 @@ def test_an_image_of_the_right_size_keeps_its_pixels_and_gets_no_warning(kind):
     data = coded(PIXELS, kind)
     opened = open_image(data, 32)
     assert np.array_equal(opened.pixels, decode_image(data, 32)[0])
-    assert opened[1:] == (32, 32, (), ())
+    assert opened.codec == decode_image(data, 32)[1]
+    assert opened[2:] == (32, 32, (), ())
 
 
 def test_resized_and_cropped_images_say_so():
@@ -63,7 +64,7 @@ def test_what_else_was_done_to_an_image_is_a_warning_only_where_it_may_matter():
 
 
 def test_every_change_that_is_worded_is_one_that_decoding_makes():
-    source = Path(external_images.__file__).read_text(encoding="utf-8")
+    source = "".join(Path(one.__file__).read_text(encoding="utf-8") for one in (images, colour))
     assert all(f'"{change}"' in source for change in module._WORDS)
 
 
@@ -72,10 +73,10 @@ def test_every_change_that_is_worded_is_one_that_decoding_makes():
     [
         (b"", "empty file"),
         (b"text", "not a JPEG, PNG"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a JPEG, PNG"),
-        (coded(PIXELS)[:700], "cannot be read as an image ("),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is not read here"),
+        (coded(PIXELS)[:700], "damaged ("),
         (png(60_000, 60_000, 8, 2, b""), "more than 67,108,864 pixels"),
-        (coded(PIXELS, "GIF"), "not a JPEG, PNG"),
+        (coded(PIXELS, "GIF"), "GIF is not read here"),
     ],
 )
 def test_what_is_no_usable_image_says_why(data, reason):
@@ -146,15 +147,21 @@ def test_large_files_are_tasks_of_their_own(tmp_path, monkeypatch):
 
 
 def test_warnings_of_familiarity_follow_those_of_the_file(tmp_path):
-    known = limits(statistics(np.stack([random_pixels(i) for i in range(50)])))
+    values = statistics(np.stack([random_pixels(i) for i in range(50)]))
+    known = limits(np.tile(values, (20, 1)), {"PNG": 1000})
     black = np.zeros((32, 32, 3), np.uint8)
     sources = [
         Source("a", coded=b"damaged"),
         Source("b", coded=coded(black, "PNG")),
         Source("c", coded=coded(random_pixels(7), "PNG")),
+        Source("d", coded=coded(random_pixels(7), "BMP")),
+        Source("e", coded=coded(random_pixels(7, 64), quality=30)),
     ]
     (chunk,) = open_sources(sources, 32, known)
-    of_black, of_noise = unfamiliar(chunk.pixels, known)
+    of_black, of_noise, *_ = unfamiliar(chunk.pixels, known)
+    assert chunk.entries[3].warnings == ("coded as BMP, the training images as PNG",)
+    reduced, of_coder, *_ = chunk.entries[4].warnings
+    assert reduced.startswith("64x64 pixels") and of_coder.startswith("coded as JPEG quality 30")
     assert chunk.entries[0].warnings == () and chunk.entries[2].warnings == of_noise == ()
     assert chunk.entries[1].warnings == of_black and any("darker" in text for text in of_black)
 

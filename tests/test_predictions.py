@@ -45,3 +45,13 @@ def test_other_files_are_refused(tmp_path, content):
     with pytest.raises(ExpectedError) as caught:
         read_predictions(path)
     assert str(caught.value).startswith(f"{path}: ") and str(caught.value).isprintable()
+
+
+def test_the_file_byte_for_byte(tmp_path):
+    table = predictions_table("val", split(2), np.array([0.1, 1], np.float32))
+    write_predictions(table, tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_text() == (
+        "split,name,label,cifar_class,probability\n"
+        'val,"test/REAL/größe, 0.jpg",0,-1,0.100000001\n'
+        'val,"test/REAL/größe, 1.jpg",1,0,1\n'
+    )

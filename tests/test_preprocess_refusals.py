@@ -80,7 +80,7 @@ def test_a_zip_of_a_later_version(place, capsys):
 
 def test_too_few_images_for_a_validation_set(place, capsys):
     make_archive(RAW, each=1)
-    assert "preprocess.validation_fraction 0.2: 2 training images cannot" in refused(capsys)
+    assert "so: train/FAKE has 1, and both parts need one" in refused(capsys)
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,6 @@ def test_a_second_clone_trains_nothing(first, colleague):
     output = clone("dvc repro --pull")
     assert ran(output) == set() and "> python" not in output and "Epoch" not in output
     assert {"download", "preprocess", "corrupt", "train@cnn32"} <= pulled(output)
-    # metrics/cost has other timings after each run, and is in Git: nothing ran.
     assert clone("git status --porcelain") == ""
     assert are_those_of(first, clone) and hashes(clone.folder) == hashes(first.folder)
     assert clone("dvc status").strip() == "Data and pipelines are up to date."

@@ -1,8 +1,10 @@
 """The report as a reader gets it: its figures recomputed, its HTML parsed, its words escaped."""
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import yaml
 from scipy import stats
 from sklearn import metrics as sk
 
+from detector import timings
 from detector.errors import ExpectedError
 from detector.evaluation.decision import read_decision
 from detector.evaluation.predictions import read_predictions
@@ -17,6 +20,7 @@ from detector.params import validate
 from detector.report.backbones import BACKBONE_FIGURES
 from detector.report.document import FIGURES
 from detector.report.model_card import architecture, changes
+from detector.report.tables import percent
 from stages import report
 from tests.helpers import composed_params
 from tests.report_project import NASTY, SHA, make_project
@@ -137,6 +141,10 @@ def test_printed_mcnemar_agrees_with_scipy(made, project):
     counts = [int((a & b).sum()), only_a, only_b, int((~a & ~b).sum())]
     assert [int(cell) for cell in cells[:4]] == counts
     assert cells[4] == f"{p:.2g}"
+    # as compare.json has it, digits and all, and not to six decimals
+    path = project / "metrics/compare.json"
+    found = json.loads(path.read_text())
+    assert found["resnet50 minus inceptionv3"]["mcnemar"]["p_value"] == float(f"{p:.6g}")
     assert f"McNemar's exact p = {p:.2g}" in page.text
     assert f"differs by {100 * (a.mean() - b.mean()):+.2f} points" in page.text
 
@@ -147,6 +155,10 @@ def test_a_network_that_judges_otherwise_than_it_learnt_can_be_seen(made):
         re.split(r" *\| *", line)[1:-1] for line in (made / "index.md").read_text().splitlines()
     ]
     assert ["inceptionv3", *cells] in rows
+
+
+def test_a_share_of_the_history_reads_as_that_of_the_metrics():
+    assert percent(float(np.float32(0.99375))) == percent(0.99375) == "99.38"
 
 
 def test_page_stands_alone(made):
@@ -170,7 +182,7 @@ def test_names_of_users_are_escaped(made):
     text = (made / "index.html").read_text()
     assert "<script" not in text and f"beware of {NASTY}" in Page(text).text
     assert f"Set {NASTY}" in Page(text).text
-    for path in (made / "index.md", *(made / "cards").iterdir()):
+    for path in (made / "index.md", made / "cards.md"):
         text = path.read_text()
         assert r"beware of a\|b\<script\>alert(1)\</script\>\`\*\_\[x\](y)\&amp;" in text
         for table in re.findall(r"(?m)(?:^\|.*\|\n)+", text):
@@ -194,17 +206,44 @@ def test_content_order_warnings_and_banner(made):
     assert len(linked) == len(FIGURES) + 2 * len(BACKBONE_FIGURES)
 
 
-def test_two_renders_have_the_same_bytes(made):
+def test_few_images_of_a_class_are_warned_of_once_and_n_is_of_each_class(copy):
+    sentence = "only 4 FAKE images in test, fewer than 50: trust the intervals, not the figures"
+    for name in ("resnet50", "inceptionv3"):
+        path = copy / f"data/results/{name}/test/evaluation.json"
+        found = json.loads(path.read_text())
+        assert found["warnings"] == []
+        balanced = found["test_at_threshold"]["intervals"]["balanced_accuracy"]
+        balanced |= {"value": 1.0, "low": 0.755, "high": 1.0, "n_fake": 4, "n_real": 200, "n": 204}
+        path.write_text(json.dumps(found | {"warnings": [sentence]}))
+    report.main()
+    for page in ("report/index.md", "report/cards/resnet50.md"):
+        text = (copy / page).read_text()
+        assert text.count(sentence) == 1
+        assert "100.00 (75.50 to 100.00), n = 4 FAKE, 200 REAL" in text
+
+
+def test_two_renders_have_the_same_bytes_whatever_was_timed(made, capsys):
     files = [path for path in made.rglob("*") if path.is_file()]
-    names = {"index.html", "index.md", "cards/inceptionv3.md", "cards/resnet50.md"}
+    names = {"index.html", "index.md", "cards.md"}
     assert {path.relative_to(made).as_posix() for path in files} == names
     before = {path: path.read_bytes() for path in files}
+    Path("models").mkdir()
+    Path("models/resnet50.weights.h5").write_bytes(b"these")
+    rate = {"inference_images_per_second": 859.0, "batch_size": 256}
+    timings.keep("resnet50", "prediction", rate)
     report.main()
     assert before == {path: path.read_bytes() for path in files}
+    said = capsys.readouterr().out
+    assert "resnet50: prediction 859 images/s in batches of 256\n" in said
+    assert "inceptionv3: prediction not timed in this workspace\n" in said
 
 
 def test_card_says_what_a_card_must(made):
-    text = (made / "cards/resnet50.md").read_text()
+    cards = re.split("^(?=# )", (made / "cards.md").read_text(), flags=re.M)[1:]
+    titles = [card.splitlines()[0] for card in cards]
+    assert titles == ["# Model card: resnet50", "# Model card: inceptionv3"]
+    assert "](cards.md#model-card-inceptionv3)" in (made / "index.md").read_text()
+    text = cards[0]
     for title in (
         "Model details", "Intended use", "Out of scope", "Training data", "Evaluation data",
         "Metrics", "Calibration", "Robustness", "Other sets of images", "Ethical considerations",
@@ -221,14 +260,26 @@ def test_one_backbone_without_external_sets(tmp_path, monkeypatch):
     report.main()
     text = Page((tmp_path / "report/index.html").read_text()).text
     assert "a paired test needs two backbones" in text and "no external set" in text
-    assert "None was configured" in (tmp_path / "report/cards/resnet50.md").read_text()
-    assert [path.name for path in (tmp_path / "report/cards").iterdir()] == ["resnet50.md"]
+    cards = (tmp_path / "report/cards.md").read_text()
+    assert "None was configured" in cards and re.findall("^# .*", cards, re.M) == [
+        "# Model card: resnet50"
+    ]
 
 
 def test_cifake_has_no_banner(copy):
     composed_params(copy, "data=cifake", "model=paper")
     report.main()
     assert "not CIFAKE" not in (copy / "report/index.html").read_text()
+
+
+def test_a_network_that_looks_at_fewer_pixels_than_the_images_have_is_warned_of(copy):
+    composed_params(copy, "model=paper", "data.image_size=64")  # resnet50 has 32, inceptionv3 75
+    report.main()
+    warning = "resnet50 looks at 32x32 pixels, 25 % of the 64x64 of the images"
+    text = Page((copy / "report/index.html").read_text()).text
+    assert warning in text and text.count(" pixels, 25 % of the ") == 1
+    assert warning in (copy / "report/cards/resnet50.md").read_text()
+    assert " of the 64x64" not in (copy / "report/cards/inceptionv3.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from sklearn import metrics as sk
 from sklearn.utils import resample
 
 from detector.evaluation.decision import Decision
-from detector.evaluation.intervals import bootstrap_metrics, paired_difference, wilson
+from detector.evaluation.intervals import mean_interval, wilson
+from detector.evaluation.resampling import bootstrap_metrics
 from detector.evaluation.robustness import (
     from_clean,
     level_table,
@@ -63,9 +64,15 @@ def test_intervals_of_the_auc_are_those_of_each_level_alone():
     labels, probabilities = detector()
     table = table_of(labels, probabilities)
     for row, p in zip(table.itertuples(), probabilities, strict=True):
-        alone = bootstrap_metrics(labels, p, 0.5, 200, seed=1)["roc_auc"]
+        alone = bootstrap_metrics(labels, p, 200, seed=1)["roc_auc"]
         ends = row.roc_auc_low, row.roc_auc_high
         assert ends == pytest.approx((alone["low"], alone["high"]), abs=1e-6)
+
+
+def test_an_image_at_the_threshold_is_real():
+    rule = Decision(1.0, "0.5", 0.5, 0.0, 0.01, 100)
+    found = rightness(np.array([1, 1, 0, 0]), np.array([[0.5, 0.4, 0.5, 0.4]]), rule)
+    assert found.tolist() == [[True, False, False, True]]
 
 
 def test_auc_is_of_the_raw_probability():
@@ -78,7 +85,7 @@ def test_auc_is_of_the_raw_probability():
 def test_summary_by_hand():
     labels, probabilities = detector()
     table = table_of(labels, probabilities)
-    result = summary(labels, probabilities, LEVELS, DECISION, 200, 1)
+    result = summary(labels, probabilities, LEVELS, DECISION)
     assert (result["n"], result["levels"]) == (300, 3)
     for name in ("accuracy", "roc_auc"):
         assert result[name] == pytest.approx(table[name][1:].mean(), abs=2e-6)
@@ -95,7 +102,7 @@ def test_summary_by_hand():
     assert all(type(v) is float for v in (mean["low"], result["accuracy"], result["clean_roc_auc"]))
 
 
-def test_the_mean_is_resampled_over_images():
+def test_the_mean_is_over_images():
     """Against a bootstrap by scikit-learn, and wider than if levels were independent images."""
     labels, probabilities = detector(skill=(3, 1, 1, 1))
     probabilities[2:] = probabilities[1]  # the same at three levels: three are worth one
@@ -104,7 +111,7 @@ def test_the_mean_is_resampled_over_images():
         right[1:, resample(np.arange(300), stratify=labels, random_state=i)].mean()
         for i in range(1000)
     ]
-    mean = summary(labels, probabilities, LEVELS, DECISION, 4000, 1)["intervals"]["accuracy"]
+    mean = summary(labels, probabilities, LEVELS, DECISION)["intervals"]["accuracy"]
     assert (mean["low"], mean["high"]) == pytest.approx(
         np.quantile(drawn, [0.025, 0.975]), abs=8e-3
     )
@@ -116,14 +123,15 @@ def test_paired_by_hand():
     labels, a = detector()
     _, b = detector(seed=5, skill=(2, 1, 0.5, 0.5))
     right = [rightness(labels, p, DECISION) for p in (a, b)]
-    result = paired_robustness(labels, *right, 500, 3)
+    result = paired_robustness(labels, *right)
     gap = right[0][1:].mean() - right[1][1:].mean()
     assert result["corrupted"]["value"] == pytest.approx(gap, abs=1e-6)
     assert result["corrupted"]["low"] < gap < result["corrupted"]["high"]
     calibrated = [DECISION.calibrate(p[0]) for p in (a, b)]
-    clean = paired_difference(labels, *calibrated, 0.6, 0.6, 500, 3)["accuracy"]
+    one, other = ((p >= 0.6) == (labels == 1) for p in calibrated)
+    clean = mean_interval(labels == 1, one.astype(float) - other, -1, 1)
     assert result["clean"] == pytest.approx(clean, abs=1e-6)
-    swapped = paired_robustness(labels, *right[::-1], 500, 3)["corrupted"]
+    swapped = paired_robustness(labels, *right[::-1])["corrupted"]
     assert swapped["low"] == pytest.approx(-result["corrupted"]["high"], abs=2e-6)
 
 
@@ -132,10 +140,28 @@ def test_what_is_hard_for_both_cancels():
     right = rightness(labels, a, DECISION)
     worse = right.copy()
     worse[1:, ::3] = False
-    zero = {"value": 0, "low": 0, "high": 0, "n": 300}
-    assert paired_robustness(labels, right, right, 50, 1) == {"corrupted": zero, "clean": zero}
-    result = paired_robustness(labels, right, worse, 50, 1)
-    assert result["corrupted"]["low"] > 0 and result["clean"] == zero
+    same = paired_robustness(labels, right, right)
+    assert same["corrupted"] == same["clean"]
+    low, high = (same["clean"][end] for end in ("low", "high"))
+    # another image may tell them apart: Wilson's end of 0 of 300 is 0.0126
+    assert same["clean"]["value"] == 0 and low == -high and 0.0063 < high < 0.0252
+    result = paired_robustness(labels, right, worse)
+    assert result["corrupted"]["low"] > 0 and result["clean"] == same["clean"]
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_where_no_image_differs_the_mean_is_no_point(half):
+    """All are right at every level, or every REAL at half of the levels, as blur makes it."""
+    labels, _ = detector()
+    probabilities = np.tile(np.where(labels, 0.99, 0.01).astype(np.float32), (4, 1))
+    if half:
+        probabilities[2:] = 0.01
+    mean = summary(labels, probabilities, LEVELS, DECISION)["intervals"]["accuracy"]
+    assert mean["low"] < mean["value"] <= mean["high"] <= 1
+    assert 0.0126 / 2 < mean["high"] - mean["low"] < 0.04
+    assert (mean["n_fake"], mean["n_real"]) == (200, 100)
+    table = table_of(labels, probabilities)
+    assert (table["roc_auc_low"] < table["roc_auc_high"]).all()
 
 
 def test_seed_decides():
@@ -151,17 +177,20 @@ def test_two_images_and_equal_probabilities(temperature):
     labels = np.array([0, 1])
     equal = np.full((4, 2), 0.5, np.float32)
     table = table_of(labels, equal, decision=decision)
-    assert (table[["accuracy", "roc_auc", "roc_auc_low", "roc_auc_high"]] == 0.5).all(axis=None)
+    assert (table[["accuracy", "roc_auc"]] == 0.5).all(axis=None)
+    assert (table["roc_auc_low"] < 0.2).all() and (table["roc_auc_high"] > 0.8).all()
     assert (table["real_recall"] == 1).all() and (table["fake_recall"] == 0).all()
     assert np.isfinite(table.select_dtypes("number")).all(axis=None)
-    mean = summary(labels, equal, LEVELS, decision, 100, 1)["intervals"]["accuracy"]
-    assert mean == {"value": 0.5, "low": 0.5, "high": 0.5, "n": 2}
+    mean = summary(labels, equal, LEVELS, decision)["intervals"]["accuracy"]
+    assert mean["value"] == 0.5 and mean["low"] < 0.2 and mean["high"] > 0.8
 
 
 def test_other_input_is_refused():
     labels, probabilities = detector(30)
-    for function in (level_table, summary):
-        judge = partial(function, decision=DECISION, resamples=10, seed=1)
+    for judge in (
+        partial(level_table, decision=DECISION, resamples=10, seed=1),
+        partial(summary, decision=DECISION),
+    ):
         with pytest.raises(ValueError, match="one class"):
             judge(np.ones(30, int), probabilities, LEVELS)
         with pytest.raises(ValueError, match="do not fit"):
@@ -170,22 +199,22 @@ def test_other_input_is_refused():
             judge(labels[:-1], probabilities, LEVELS)
         with pytest.raises(ValueError, match="not none, clean"):
             judge(labels, probabilities, LEVELS[::-1])
-        with pytest.raises(ValueError, match="resamples"):
-            judge(labels, probabilities, LEVELS, resamples=0)
         broken = probabilities.copy()
         broken[3, 7] = np.nan
         with pytest.raises(ValueError, match="probability"):
             judge(labels, broken, LEVELS)
     with pytest.raises(ValueError, match="no level is corrupted"):
-        summary(labels, probabilities[:1], LEVELS[:1], DECISION, 10, 1)
+        summary(labels, probabilities[:1], LEVELS[:1], DECISION)
+    with pytest.raises(ValueError, match="resamples"):
+        level_table(labels, probabilities, LEVELS, DECISION, 0, 1)
     right = rightness(labels, probabilities, DECISION)
     for a, b in ((right, right[:2]), (right[:, :-1], right[:, :-1]), (probabilities, right)):
         with pytest.raises(ValueError, match="are not bool"):
-            paired_robustness(labels, a, b, 10, 1)
+            paired_robustness(labels, a, b)
     with pytest.raises(ValueError, match="one class"):
-        paired_robustness(np.zeros(30), right, right, 10, 1)
+        paired_robustness(np.zeros(30), right, right)
     with pytest.raises(ValueError, match="no level is corrupted"):
-        paired_robustness(labels, right[:1], right[:1], 10, 1)
+        paired_robustness(labels, right[:1], right[:1])
 
 
 # --- figures --------------------------------------------------------------------------------------
@@ -279,6 +308,7 @@ def test_curves_start_at_the_clean_level():
         columns=["corruption", "level", "severity", "accuracy"],
     )  # fmt: skip
     drawn = from_clean(table)
+    assert drawn.index.tolist() == list(range(5))
     assert drawn.to_numpy().tolist() == [
         ["jpeg", "clean", 0, 0.9], ["jpeg", "90", 1, 0.8], ["jpeg", "50", 2, 0.7],
         ["blur", "clean", 0, 0.9], ["blur", "1.0", 1, 0.6],

@@ -44,9 +44,12 @@ def test_optimizers(params, name):
     made = make_optimizer(recipe, 0.01, 10)
     assert type(made).__name__.lower() == name
     assert float(made.learning_rate) == pytest.approx(0.01)
-    assert getattr(made, "nesterov", name != "sgd") in (True, False)
-    if name == "sgd":
-        assert made.nesterov and made.momentum == 0.9
+    wanted = {
+        "adam": {"beta_1": 0.9, "beta_2": 0.999, "weight_decay": None, "amsgrad": False},
+        "adamw": {"beta_1": 0.9, "beta_2": 0.999, "weight_decay": 0.004, "amsgrad": False},
+        "sgd": {"nesterov": True, "momentum": 0.9, "weight_decay": None},
+    }
+    assert {key: getattr(made, key) for key in wanted[name]} == wanted[name]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,14 @@ def test_schedules_run_over_the_whole_training(params, schedule, first, last):
     assert float(made.learning_rate) == pytest.approx(first)
     made.iterations.assign(10)
     assert float(made.learning_rate) == pytest.approx(last, abs=1e-9)
+
+
+def test_the_paper_is_trained_in_single_precision_everywhere(tmp_path):
+    """`auto` would be bfloat16 on newer GPUs, which no paper of Keras' defaults used."""
+    for train_by in ("paper", "robust"):
+        compose(tmp_path / "params.yaml", [f"train={train_by}"])
+        recipe = validate(yaml.safe_load((tmp_path / "params.yaml").read_text())).train
+        assert recipe.precision == "float32"
 
 
 def test_random_layers_do_not_follow_each_other(params):

@@ -68,6 +68,8 @@ def test_other_seeds_and_backbones_are_apart(params):
     found = collect(shown(experiment(params, PAPER), experiment(other, PAPER)), "resnet50")
     assert sorted(json.loads(rest)["seed"] for rest in found) == [1, 2]
     assert collect(shown(experiment(params, PAPER)), "inceptionv3") == {}
+    other = params | {"preprocess": params["preprocess"] | {"validation_fraction": 0.5}}
+    assert len(collect(shown(experiment(params, PAPER), experiment(other, PAPER)), "resnet50")) == 2
 
 
 def test_the_table_and_the_picture(params, tmp_path, monkeypatch, capsys):

@@ -63,7 +63,7 @@ def test_a_sound_repository(repository):
         f"{count} of {count} outs have the same bytes in both runs, and all are those of the "
         "committed dvc.lock." in done.stdout
     )
-    assert "PYTHONHASHSEED=4711" in done.stdout
+    assert "PYTHONHASHSEED=4711" in done.stdout and "on 1 CPU\n" in done.stdout
 
 
 @pytest.mark.slow

@@ -60,6 +60,16 @@ def test_the_leading_directions_are_taken():
     np.testing.assert_array_equal(few[..., :4], all_of_them[..., :4])
 
 
+def test_2000_images_evenly_spread_are_taken():
+    """In the arrays the classes lie one behind the other."""
+    images = smooth_images(3999, 8)
+    images[2000:, ::2] //= 2
+    kernel = whitening_filters(images, 24)
+    np.testing.assert_array_equal(kernel, whitening_filters(images[::2], 24))
+    for others in (images[:2000], images[-2000:], images[::20]):
+        assert not np.array_equal(kernel, whitening_filters(others, 24))
+
+
 def test_flat_images_are_not_blown_up():
     kernel = whitening_filters(np.full((5, 8, 8, 3), 7, np.uint8), 24)
     assert np.isfinite(kernel).all() and np.abs(kernel).max() <= 1 / np.sqrt(JITTER)
@@ -94,11 +104,12 @@ def first_layer(model):
 def test_training_fits_it_leaves_it_and_saves_it(params, tmp_path):
     images = smooth_images(40, 32)
     labels = np.arange(40, dtype=np.uint8) % 2
-    split = Split(images, labels, np.full(40, -1, np.int8), np.array([f"{i}" for i in range(40)]))
+    split = Split(images, labels, None, None)
+    validation = Split(smooth_images(20, 32, seed=2), labels[:20], None, None)
     settings = params.model["cnn32"]
     model = build_model(settings, 32)
     assert not first_layer(model).get_weights()[0].any()
-    train(model, split, split, params.train, 0.01, 1, [], verbose=0)
+    train(model, split, validation, params.train, 0.01, 1, [], verbose=0)
     kernel = first_layer(model).get_weights()[0]
     np.testing.assert_array_equal(kernel, whitening_filters(images, 32))
     save_weights(model, tmp_path / "cnn32.weights.h5")

@@ -3,7 +3,9 @@
     dvc exp run --queue -S seed=1,2,3 && dvc queue start
     python -m tools.seeds [--metric test.accuracy --metric test.roc_auc]
 
-Reads `dvc exp show --json`: the experiments of the current commit and the commit itself.
+Reads `dvc exp show --json`: the experiments of the current commit and the commit itself. Of fewer
+than three seeds nothing is said: the interval of two is some thirteen times as wide as their
+distance.
 """
 
 import argparse
@@ -17,6 +19,13 @@ from scipy import stats
 
 from tools.experiments import runs, shown
 
+LEAST = 3  # seeds
+# What is a share of 0 to 1, by a part of its name. Everything else is at least not negative.
+SHARES = {
+    "accuracy", "accuracy_by_cifar_class", "precision", "recall", "f1", "specificity",
+    "balanced_accuracy", "roc_auc", "average_precision", "ece", "brier", "threshold", "aurc",
+    "coverage_at_1%_error", "coverage_at_2%_error", "unsure", "error_of_the_sure",
+}  # fmt: skip
 HEADLINE = ("test.accuracy", "test.roc_auc", "test_at_threshold.accuracy", "calibration.after.ece")
 
 
@@ -24,9 +33,10 @@ def summarise(found: list[dict[str, Any]], wanted: tuple[str, ...]) -> pd.DataFr
     """Give mean, deviation and 95 % interval over seeds, a row a configuration, model and metric.
 
     found: of experiments.shown. wanted: dotted names of metrics. Runs belong together when all
-    params but seed are equal; a seed that occurs twice counts once. The interval is Student's t,
-    for the mean; it and the deviation (n - 1) need two seeds, and configurations with one seed are
-    left out.
+    params but seed are equal; a seed that occurs twice counts once. Configurations with fewer than
+    LEAST seeds are left out. The interval is Student's t, for the mean, as far as it lies in the
+    range of the metric: what can be a mean keeps its coverage (Mandelkern, Statistical Science 17,
+    2002, section 2). It is NaN where all seeds agree, of which t would make a point.
     """
     values: dict[tuple[str, str, str], dict[int, float]] = {}
     for params, metrics in runs(found):
@@ -45,17 +55,22 @@ def summarise(found: list[dict[str, Any]], wanted: tuple[str, ...]) -> pd.DataFr
                     values.setdefault(key, {})[params["seed"]] = value
     rows, configurations = [], {}
     for (configuration, model, metric), by_seed in values.items():
-        if len(by_seed) < 2:
+        if len(by_seed) < LEAST:
             continue
         number = configurations.setdefault(configuration, len(configurations) + 1)
         sample = np.array(list(by_seed.values()))
         mean, deviation = sample.mean(), sample.std(ddof=1)
-        half = stats.t.ppf(0.975, len(sample) - 1) * deviation / np.sqrt(len(sample))
+        low, high = _mean_interval(metric, sample) if deviation else (np.nan, np.nan)
         seeds = " ".join(str(seed) for seed in sorted(by_seed))
-        row = (number, model, metric, len(sample), mean, deviation, mean - half, mean + half, seeds)
-        rows.append(row)
+        rows.append((number, model, metric, len(sample), mean, deviation, low, high, seeds))
     columns = ["configuration", "model", "metric", "n", "mean", "sd", "low", "high", "seeds"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _mean_interval(metric: str, sample: np.ndarray) -> np.ndarray:
+    half = stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample)
+    ends = sample.mean() - half, sample.mean() + half
+    return np.clip(ends, 0, 1 if SHARES & set(metric.split(".")) else None)
 
 
 def _lookup(content: dict[str, Any], dotted: str) -> float | None:
@@ -74,8 +89,8 @@ def main() -> None:
     table = summarise(shown(), wanted)
     if table.empty:
         sys.exit(
-            "error: no two experiments of this commit differ by their seed alone; make some with "
-            "dvc exp run --queue -S seed=1,2,3 && dvc queue start"
+            f"error: no {LEAST} experiments of this commit differ by their seed alone; make some "
+            "with dvc exp run --queue -S seed=1,2,3 && dvc queue start"
         )
     print(table.to_markdown(index=False, floatfmt=".4f"))
 

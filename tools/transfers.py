@@ -71,7 +71,7 @@ def collect(found: list[dict[str, Any]], model: str) -> dict[str, list[Way]]:
         training = metrics.get(f"metrics/{model}/training.json")
         if not (settings and evaluation and training):
             continue
-        rest = {key: params[key] for key in ("data", "train", "seed")}
+        rest = {key: params[key] for key in ("data", "preprocess", "train", "seed")}
         rest["model"] = {key: value for key, value in settings.items() if key not in GRID}
         way = tuple(settings[key] for key in GRID)
         said = evaluation["normalization"]

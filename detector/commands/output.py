@@ -153,7 +153,7 @@ class Json(Output):
         }
         # Without its closing brace, as the images follow.
         self._comma = ""
-        return json.dumps(about)[:-1] + ',\n"images": ['
+        return json.dumps(about, allow_nan=False)[:-1] + ',\n"images": ['
 
     def line(self, answer: Answer) -> str:
         """Give an object: with `error`, or with verdict, probability and the rest."""
@@ -176,12 +176,12 @@ class Json(Output):
         if answer.overlay is not None:
             fields["overlay"] = answer.overlay
         comma, self._comma = self._comma, ","
-        return f"{comma}\n{json.dumps(fields)}"
+        return f"{comma}\n{json.dumps(fields, allow_nan=False)}"
 
     def last(self) -> str:
         """Give the end of the list, and the counts."""
         names = (*COLOURS, "warned", "unreadable")
-        counts = json.dumps({name: self.counts[name] for name in names})
+        counts = json.dumps({name: self.counts[name] for name in names}, allow_nan=False)
         return f'\n],\n"counts": {counts}}}\n'
 
 

@@ -69,8 +69,8 @@ def meaning(model: "ModelDescription") -> list[str]:
 
 
 def _goal(goal: str) -> str:
-    if goal.startswith("fpr="):
-        share = 100 * float(goal.removeprefix("fpr="))
+    if goal.startswith("fpr"):  # fpr_0.01; models of old have fpr=0.01
+        share = 100 * float(goal[len("fpr_") :])
         return f"so that at most {share:.4g} % of the REAL ones are called FAKE"
     return GOALS.get(goal, f"for the goal {goal}")
 

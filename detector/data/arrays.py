@@ -69,11 +69,11 @@ def rows_of(splits: dict[str, Split], table: pd.DataFrame, rows: np.ndarray) -> 
     table: columns split and row (in the split's arrays). rows: M row numbers of the table. Returns
     uint8 M,S,S,3 in the order of `rows`.
     """
-    picked = table.iloc[rows]
+    of_split, row = (table[name].to_numpy()[rows] for name in ("split", "row"))
     images = np.empty((len(rows), *splits["train"].images.shape[1:]), np.uint8)
     for name, split in splits.items():
-        here = (picked["split"] == name).to_numpy()
-        images[here] = split.images[picked["row"].to_numpy()[here]]
+        here = of_split == name
+        images[here] = split.images[row[here]]
     return images
 
 

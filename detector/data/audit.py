@@ -6,12 +6,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 from sklearn.metrics import roc_auc_score
 
-from detector.data.arrays import SPLITS, at_once
-from detector.data.decode import luma
+from detector.data.arrays import SPLITS
+from detector.data.giveaways import (
+    texts,
+    weighed_codecs,
+    weighed_counts,
+    weighed_duplicates,
+    weighed_file_sizes,
+)
 from detector.data.layout import CLASSES
+from detector.data.near_duplicates import near_pairs
 
 # Images for which near-duplicates are looked for: all of CIFAKE's. Each takes longer the more there
 # are to compare it with, so that the time for all of them would grow much faster than their number.
@@ -29,22 +35,29 @@ def audit(
 
     table: a row an image, columns member, split, label, codec, file_bytes, digest. features,
     pixels, rms: see near_duplicates. moments: see channel_statistics. The functions below say what
-    each key is.
+    each key is, `giveaways` what is warned of; the gravest warning is the first.
     """
     exact = exact_duplicates(table)
     near = near_duplicates(table, features, pixels, rms)
-    codecs = codecs_by_class(table)
+    codecs, sizes = codecs_by_class(table), file_sizes_by_class(table)
     counts = table.groupby(["split", "label"]).size()
+    images = {
+        split: {name: int(counts.get((split, label), 0)) for label, name in enumerate(CLASSES)}
+        for split in SPLITS
+    }
+    warnings = [
+        *weighed_counts(images),
+        *weighed_duplicates(images, exact, near),
+        *weighed_codecs(codecs),
+        *weighed_file_sizes(table, sizes),
+    ]
     return {
-        "images": {
-            split: {name: int(counts[split, label]) for label, name in enumerate(CLASSES)}
-            for split in SPLITS
-        },
-        "warnings": codec_warnings(codecs) + duplicate_warnings(exact, near),
+        "images": images,
+        "warnings": texts(warnings),
         "exact_duplicates": exact,
         "near_duplicates": near,
         "codecs": codecs,
-        "file_bytes": file_sizes_by_class(table),
+        "file_bytes": sizes,
         "pixels": channel_statistics(table, moments),
     }
 
@@ -54,15 +67,19 @@ def exact_duplicates(table: pd.DataFrame) -> dict[str, int]:
 
     table: columns split (train, val, test), label (0, 1) and digest (of the pixels). Returns, for
     each split, how many images repeat an earlier one of it (`within_train`, ...); for each pair of
-    splits, how many images of the later split occur in the earlier one (`train_and_val`, ...); and
-    how many FAKE images have the pixels of a REAL one (`fake_and_real`).
+    splits, how many images of the later split occur in the earlier one (`train_and_val`, ...); how
+    many test images occur in train or val; how many FAKE images have the pixels of a REAL one
+    (`fake_and_real`); and how many images repeat an earlier one `anywhere`.
     """
     digests = {split: table.loc[table["split"] == split, "digest"] for split in SPLITS}
     counts = {f"within_{split}": int(digests[split].duplicated().sum()) for split in SPLITS}
     for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
         counts[f"{first}_and_{second}"] = int(digests[second].isin(digests[first]).sum())
+    learned = table.loc[table["split"] != "test", "digest"]
+    counts["test_and_train_or_val"] = int(digests["test"].isin(learned).sum())
     fake, real = (table.loc[table["label"] == label, "digest"] for label in (0, 1))
     counts["fake_and_real"] = int(fake.isin(real).sum())
+    counts["anywhere"] = int(table["digest"].duplicated().sum())
     return counts
 
 
@@ -71,62 +88,30 @@ def near_duplicates(
     features: np.ndarray,
     pixels: Callable[[np.ndarray], np.ndarray],
     rms: float,
-    neighbours: int = 3,
     most: int = MOST_ASKED,
 ) -> dict[str, Any]:
     """Count images that are almost another image, the exact ones included.
 
     Two images are near-duplicates when the root mean square difference of their luma, means taken
-    off, is at most `rms` grey levels. Candidates are the `neighbours` nearest within that distance
-    by the low frequencies, a lower bound; each is then measured on all pixels.
+    off, is at most `rms` grey levels.
 
-    table: columns split, label, member. features: float32 N,K by `decode.low_frequencies`. pixels:
-    gives uint8 M,S,S,3 for M row numbers. most: at most so many images are asked about, evenly
-    spread. Returns the number of test images with a near-duplicate in train or val, of FAKE images
-    with one in REAL, how many were asked about, and some pairs of names of each.
+    table: columns split, label, member. features, pixels: see near_duplicates.near_pairs. most: at
+    most so many images are asked about, evenly spread. Returns the number of test images with a
+    near-duplicate in train or val, of FAKE images with one in REAL, how many were asked about, and
+    some pairs of names of each.
     """
     test = (table["split"] == "test").to_numpy()
     fake = (table["label"] == CLASSES.index("FAKE")).to_numpy()
     result: dict[str, Any] = {"rms_at_most": rms}
     for name, asking in (("test_and_train", test), ("fake_and_real", fake)):
-        rows = np.flatnonzero(asking)
-        rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
-        pairs = _near_pairs(rows, np.flatnonzero(~asking), features, pixels, rms, neighbours)
+        rows = np.flatnonzero(asking), np.flatnonzero(~asking)
+        pairs, asked = near_pairs(*rows, features, pixels, rms, most)
         result[name] = len(pairs)
-        result[f"{name}_asked"] = len(rows)
+        result[f"{name}_asked"] = asked
         result[f"{name}_examples"] = [
             [table["member"].iat[a], table["member"].iat[b]] for a, b in pairs[:5]
         ]
     return result
-
-
-def _near_pairs(asking, answering, features, pixels, rms, neighbours) -> list[tuple[int, int]]:
-    """Give for each row of `asking` that has a near-duplicate in `answering` the pair of rows."""
-    if not len(asking) or not len(answering):
-        return []
-    neighbours = min(neighbours, len(answering))
-    tree = cKDTree(features[answering])
-    _, nearest = tree.query(
-        features[asking],
-        k=range(1, neighbours + 1),
-        distance_upper_bound=rms + 0.01,  # room for rounding; what is over is measured and let go
-        workers=-1,
-    )
-    found: dict[int, int] = {}
-    step = at_once(4096, pixels(asking[:1]).shape[1])
-    for rank in range(neighbours):
-        hit = np.flatnonzero(nearest[:, rank] < len(answering))
-        for start in range(0, len(hit), step):
-            rows = hit[start : start + step]
-            a, b = asking[rows], answering[nearest[rows, rank]]
-            for i in np.flatnonzero(_rms(pixels(a), pixels(b)) <= rms):
-                found.setdefault(int(a[i]), int(b[i]))
-    return sorted(found.items())
-
-
-def _rms(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    difference = luma(first) - luma(second)
-    return difference.std(axis=(1, 2))  # the deviation takes the mean off
 
 
 def codecs_by_class(table: pd.DataFrame) -> dict[str, dict[str, int]]:
@@ -159,52 +144,12 @@ def file_sizes_by_class(table: pd.DataFrame) -> dict[str, Any]:
     return sizes
 
 
-def codec_warnings(codecs: dict[str, dict[str, int]], tolerance: float = 0.01) -> list[str]:
-    """Say where the coder gives the label away.
+def codec_warnings(codecs: dict[str, dict[str, int]]) -> list[str]:
+    """Return a sentence for what of the coders gives the label away, the gravest first.
 
-    codecs: of `codecs_by_class`. tolerance: difference of a coder's share between the classes that
-    is let pass. Returns a sentence for each coder that is over it.
+    codecs: of `codecs_by_class`. See giveaways.weighed_codecs.
     """
-    totals = {name: max(1, sum(counts.values())) for name, counts in codecs.items()}
-    warnings = []
-    for codec in sorted({codec for counts in codecs.values() for codec in counts}):
-        fake, real = (codecs[name].get(codec, 0) / totals[name] for name in CLASSES)
-        if abs(fake - real) > tolerance:
-            warnings.append(
-                f"{codec}: {fake:.1%} of FAKE but {real:.1%} of REAL files are coded so; a network "
-                "can tell the classes by their coder, not by how the images were made"
-            )
-    return warnings
-
-
-def duplicate_warnings(exact: dict[str, int], near: dict[str, Any]) -> list[str]:
-    """Say where duplicates make a test easier or a label doubtful."""
-    warnings = []
-    leaked = exact["train_and_test"] + exact["val_and_test"]
-    if leaked:
-        warnings.append(f"{_count(leaked, 'test')} with the very pixels of a training image")
-    if near["test_and_train"]:
-        warnings.append(
-            f"{_count(near['test_and_train'], 'test', near['test_and_train_asked'])} with a "
-            f"near-duplicate among training images (RMS at most {near['rms_at_most']:g} grey "
-            "levels); the test is that much easier"
-        )
-    if exact["fake_and_real"]:
-        warnings.append(
-            f"{_count(exact['fake_and_real'], 'FAKE')} with the very pixels of a REAL one"
-        )
-    if near["fake_and_real"]:
-        warnings.append(
-            f"{_count(near['fake_and_real'], 'FAKE', near['fake_and_real_asked'])} with a "
-            "near-duplicate among REAL ones: where content is shared it does not tell the classes "
-            "apart"
-        )
-    return warnings
-
-
-def _count(n: int, kind: str, asked: int = 0) -> str:
-    of = f" (of {asked:,} that were looked at)" if asked >= MOST_ASKED else ""
-    return f"{n:,} {kind} image{'' if n == 1 else 's'}{of}"
+    return texts(weighed_codecs(codecs))
 
 
 def channel_statistics(table: pd.DataFrame, moments: np.ndarray) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """Read the images of a zip archive, in parallel, without unpacking it to disk."""
 
 import hashlib
-import io
 import os
-import re
 import zipfile
 from collections.abc import Generator
 from concurrent.futures.process import BrokenProcessPool
@@ -13,20 +11,16 @@ from typing import NamedTuple
 
 import joblib
 import numpy as np
-from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from detector.data.arrays import at_once
+from detector.data.images import open_picture
 from detector.data.processes import map_in_processes
-from detector.data.zips import check_size, offsets_of, open_zip, read_whole, words
+from detector.data.zips import check_size, offsets_of, open_zip, read_whole
 from detector.errors import ExpectedError
 
 # Images of 32 pixels a task, fewer of larger ones; handing over costs nothing beside decoding
 CHUNK = 512
 AHEAD = 128 * 2**20  # bytes of pixels that may be decoded before they are asked for
-
-# Those of layout.IMAGE_SUFFIXES. Pillow knows more, some of which start other programs (EPS).
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-MOST_PAGES = 100  # that are counted
 
 
 class BadImage(NamedTuple):
@@ -41,14 +35,16 @@ class Chunk:
     """Some decoded members, in archive order; every field has one entry an image.
 
     images: uint8 N,S,S,3. members: names. file_bytes: sizes of the coded files. codecs: coder and
-    its settings in words. digests: 16 bytes of BLAKE2b of the pixels. features: float32 N,K, see
-    `low_frequencies`. moments: float64 N,2,3, see `channel_moments`. bad: what was left out.
+    its settings in words. changes: what was done to it, in words. digests: 16 bytes of BLAKE2b of
+    the pixels. features: float32 N,K, see `low_frequencies`. moments: float64 N,2,3, see
+    `channel_moments`. bad: what was left out.
     """
 
     images: np.ndarray
     members: list[str]
     file_bytes: list[int]
     codecs: list[str]
+    changes: list[tuple[str, ...]]
     digests: list[bytes]
     features: np.ndarray
     moments: np.ndarray
@@ -100,22 +96,23 @@ def _reopen(archive: str) -> None:
 def _decode_chunk(archive: str, members: list[str], size: int) -> Chunk:
     opened = open_archive(archive)
     images = np.empty((len(members), size, size, 3), np.uint8)
-    kept, sizes, codecs, bad = [], [], [], []
+    kept, sizes, codecs, changes, bad = [], [], [], [], []
     for member in members:
         try:
             coded = read_member(opened, member)
-            images[len(kept)], codec = decode_image(coded, size)
+            images[len(kept)], codec, done = decode_image(coded, size)
         except ValueError as error:
             bad.append(BadImage(member, str(error)))
             continue
         kept.append(member)
         sizes.append(len(coded))
         codecs.append(codec)
+        changes.append(done)
     images = images[: len(kept)]
     flat = images.reshape(len(kept), size**2 * 3)
     digests = [hashlib.blake2b(image, digest_size=16).digest() for image in flat]
     features, moments = low_frequencies(images), channel_moments(images)
-    return Chunk(images, kept, sizes, codecs, digests, features, moments, bad)
+    return Chunk(images, kept, sizes, codecs, changes, digests, features, moments, bad)
 
 
 def open_archive(archive: str | os.PathLike[str]) -> zipfile.ZipFile:
@@ -143,95 +140,14 @@ def read_member(archive: zipfile.ZipFile, member: str) -> bytes:
     return read_whole(archive, info)
 
 
-def decode_image(coded: bytes, size: int) -> tuple[np.ndarray, str]:
-    """Decode one image file.
+def decode_image(coded: bytes, size: int) -> tuple[np.ndarray, str, tuple[str, ...]]:
+    """Decode one image file of an archive; see images.open_picture.
 
-    Returns pixels, uint8 size,size,3 RGB, and its coder in words (see `codec_name`). Raises
+    Returns pixels, uint8 size,size,3 RGB, its coder in words, and what was done to it. Raises
     ValueError, whose text is the reason, unless the file is one whole RGB image of that size.
     """
-    try:
-        with Image.open(io.BytesIO(coded), formats=FORMATS) as image:
-            # Checked before the pixels are decoded, so that a bomb is never unfolded.
-            reason = _unfit(image, size)
-            if reason is None:
-                image.load()
-                return np.asarray(image), codec_name(image)
-    except MemoryError:  # the machine's fault, not the file's: the image must not be dropped
-        raise
-    except UnidentifiedImageError as error:  # its own text has the buffer's address
-        raise ValueError(f"not a {', '.join(FORMATS)} file") from error
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, ...
-        raise ValueError(f"cannot be read as an image ({words(error)})") from error
-    raise ValueError(reason)
-
-
-def _unfit(image: Image.Image, size: int) -> str | None:
-    """Say from the header of an opened image why it cannot be used, if so."""
-    if image.size != (size, size):
-        return f"{image.width}x{image.height} pixels, not {size}x{size}"
-    frames = count_frames(image)
-    if frames > 1:
-        return f"animated, {frames} frames"
-    if image.mode != "RGB":
-        return f"colour mode {image.mode}, not RGB"
-    # Pillow opens 16-bit colour as RGB and drops the lower bytes without a word.
-    if any(re.search(";16[BLN]", str(tile.args)) for tile in image.tile):
-        return "16 bits a channel, not 8"
-    return None
-
-
-def count_frames(image: Image.Image) -> int:
-    """Count the frames or pages of an opened image, those of a TIFF up to MOST_PAGES."""
-    if image.format != "TIFF":
-        return getattr(image, "n_frames", 1)
-    # Pillow's own count takes time that grows as their square: an hour for those of 60 MB.
-    pages = 1
-    try:
-        while pages < MOST_PAGES:
-            image.seek(pages)
-            pages += 1
-    except EOFError:
-        pass
-    image.seek(0)
-    return pages
-
-
-def codec_name(image: Image.Image) -> str:
-    """Give the coder of an opened image: "JPEG quality 75 4:2:0", "PNG", ...
-
-    A JPEG quality is named when the quantisation tables are libjpeg's for it; other tables are
-    named by a hash, so that equal ones have equal names.
-    """
-    if image.format != "JPEG":
-        return str(image.format)
-    tables = tuple((number, tuple(table)) for number, table in image.quantization.items())
-    return _jpeg_name(tables, JpegImagePlugin.get_sampling(image))
-
-
-@lru_cache(maxsize=1024)
-def _jpeg_name(tables: tuple[tuple[int, tuple[int, ...]], ...], sampling: int) -> str:
-    text = _text_of(dict(tables))
-    quality = _libjpeg_tables().get(text)
-    if quality is not None:
-        name = f"quality {quality}"
-    else:
-        name = "tables " + hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"JPEG {name} " + {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}.get(sampling, "?")
-
-
-def _text_of(tables: dict) -> str:
-    return str(sorted((number, list(table)) for number, table in tables.items()))
-
-
-@lru_cache(maxsize=1)
-def _libjpeg_tables() -> dict[str, int]:
-    known = {}
-    for quality in range(100, 0, -1):
-        buffer = io.BytesIO()
-        Image.new("RGB", (8, 8)).save(buffer, "JPEG", quality=quality)
-        with Image.open(buffer) as image:
-            known[_text_of(image.quantization)] = quality
-    return known
+    picture = open_picture(coded, exact=size)
+    return np.asarray(picture.image), picture.codec, picture.changes
 
 
 def low_frequencies(images: np.ndarray, count: int = 4) -> np.ndarray:

@@ -21,13 +21,13 @@ import pandas as pd
 
 from detector.data.audit import codec_warnings, codecs_by_class, file_sizes_by_class
 from detector.data.decode import BadImage
+from detector.data.giveaways import texts, weighed_file_sizes
 from detector.data.layout import CLASSES, IMAGE_SUFFIXES, is_system_file
 from detector.data.zips import is_folder, open_zip, quoted
 from detector.errors import ExpectedError
 
 OTHER_ARCHIVES = (".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zst")
 LISTED = 20  # bad and ignored files that the report names; it counts them all
-CODEC_WARNINGS = 3  # of a set; photographs of many cameras have many coders
 SMIRNOV = 1.36  # for a 5 % level, see size_warnings
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -244,7 +244,9 @@ def audit_set(table: pd.DataFrame, size: int) -> dict[str, Any]:
             f"cannot be held against those of {absent[0]} ones"
         )
     else:
-        warnings += _few(codec_warnings(codecs)) + size_warnings(table, size)
+        warnings += codec_warnings(codecs)
+        # Files of images of other sizes differ in bytes, too.
+        warnings += size_warnings(table, size) or texts(weighed_file_sizes(table, file_bytes))
     if changes["enlarged"]:
         warnings.append(
             f"{changes['enlarged']:,} of {len(table):,} images are smaller than {size}x{size} and "
@@ -258,12 +260,6 @@ def audit_set(table: pd.DataFrame, size: int) -> dict[str, Any]:
         "file_bytes": {key: value for key, value in file_bytes.items() if key not in absent},
         "converted": dict(sorted(changes.items())),
     }
-
-
-def _few(warnings: list[str]) -> list[str]:
-    more = len(warnings) - CODEC_WARNINGS
-    rest = [f"{more} more coders differ between FAKE and REAL"] if more > 0 else []
-    return warnings[:CODEC_WARNINGS] + rest
 
 
 def sizes_by_class(table: pd.DataFrame) -> dict[str, Any]:

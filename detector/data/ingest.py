@@ -1,5 +1,6 @@
 """From the members of an archive to arrays and a table of what was decoded."""
 
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -57,8 +58,12 @@ def plan_splits(
         }
     ).set_index("member", drop=False)
     train = np.flatnonzero(plan["split"] == "train")
-    strata = plan["label"].astype(int) * 100 + plan["class"]
-    chosen = train[validation_mask(strata.to_numpy()[train], fraction, seed)]
+    groups = plan.iloc[train].groupby(["label", "class"])
+    names = [
+        f"train/{layout.CLASSES[label]}" + (f", CIFAR-10 class {number}" if number >= 0 else "")
+        for label, number in groups.groups
+    ]
+    chosen = train[validation_mask(groups.ngroup().to_numpy(), names, fraction, seed)]
     plan.iloc[chosen, plan.columns.get_loc("split")] = "val"
     return plan
 
@@ -70,11 +75,11 @@ def write_arrays(
 
     chunks: of decode_members, for the members of the plan in its order. plan: of plan_splits.
     folders: by split. size: side of the images in pixels. Returns the rows of the plan that were
-    written (with their row in the split's arrays, file_bytes, codec and digest, here a number that
-    equal pixels share), their features (float32 N,K), their channel moments (float64 N,2,3), and
-    the members left out.
+    written (with their row in the split's arrays, file_bytes, codec, changes and digest, here a
+    number that equal pixels share), their features (float32 N,K), their channel moments (float64
+    N,2,3), and the members left out.
     """
-    rows, features, moments, codecs, bad = [], [], [], [], []
+    rows, features, moments, codecs, changes, bad = [], [], [], [], [], []
     sizes, digests = [], []  # as arrays: Python's objects take several times the memory
     splits, labels, classes = (plan[name].to_numpy() for name in ("split", "label", "class"))
     with ExitStack() as stack:
@@ -90,6 +95,7 @@ def write_arrays(
             rows.append(of_plan)
             sizes.append(np.array(chunk.file_bytes, np.int64))
             codecs += chunk.codecs
+            changes += chunk.changes
             digests.append(np.frombuffer(b"".join(chunk.digests), "V16"))
             features.append(chunk.features)
             moments.append(chunk.moments)
@@ -98,5 +104,27 @@ def write_arrays(
     _, digest = np.unique(np.concatenate(digests), return_inverse=True)
     table = plan.iloc[np.concatenate(rows)].reset_index(drop=True)
     table = table.assign(file_bytes=np.concatenate(sizes), codec=codecs, digest=digest)
+    table["changes"] = changes
     table["row"] = table.groupby("split").cumcount()
     return table, np.concatenate(features), np.concatenate(moments), bad
+
+
+def converted_by_class(table: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Count by class what was done to images. table: columns label and changes (of Chunk)."""
+    counts = {}
+    for label, name in enumerate(layout.CLASSES):
+        of_class = table.loc[table["label"] == label, "changes"]
+        counts[name] = dict(sorted(Counter(one for done in of_class for one in done).items()))
+    return counts
+
+
+def conversion_warnings(converted: dict[str, dict[str, int]]) -> list[str]:
+    """Say what was done to images; converted: of converted_by_class."""
+    warnings = []
+    for change in sorted({change for counts in converted.values() for change in counts}):
+        each = " and ".join(f"{of.get(change, 0):,} {name}" for name, of in converted.items())
+        warnings.append(
+            f"{change}: {each} images; where the shares differ, a network can tell the classes by "
+            "the traces of it"
+        )
+    return warnings

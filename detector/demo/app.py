@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from detector.data.decode import FORMATS
+from detector.data.images import FORMATS
 from detector.demo import limits, wording
 from detector.demo.judge import Judge
 from detector.demo.limits import Limiter, Refusal

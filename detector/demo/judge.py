@@ -52,7 +52,7 @@ class Judge:
     def warm_up(self, name: str) -> None:
         """Open a model and let it answer once, so that the first person does not wait for it."""
         size = self.descriptions[name].image_size
-        blank = Opened(np.zeros((size, size, 3), np.uint8), size, size, (), ())
+        blank = Opened(np.zeros((size, size, 3), np.uint8), "", size, size, (), ())
         self._network.submit(self._answer, name, blank).result()
 
     async def answer(self, name: str, coded: bytes) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Judge:
         predicted = detector.predict(images)
         probability, verdict = float(predicted.probability[0]), str(predicted.verdict[0])
         called = int(probability >= model.decision.threshold)
-        warned = wording.warnings(opened, detector.unfamiliar(images)[0])
+        warned = wording.warnings(opened, detector.unfamiliar(images, [opened.codec])[0])
         of_100 = detector.of_100(probability)
         heat = detector.explain(images, np.array([called]))[0]
         return {

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from PIL import Image
 
-from detector.data.decode import FORMATS
+from detector.data.images import FORMATS
 from detector.deployment.images import Opened, open_image
 
 MAXIMUM_BYTES = 20 * 2**20  # of a file

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from detector.data.decode import FORMATS
+from detector.data.images import FORMATS
 from detector.errors import ExpectedError
 
 # An eye, a flower and a cup of each class, no two of the same crop.

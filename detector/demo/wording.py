@@ -30,6 +30,12 @@ def limits(model: ModelDescription) -> list[tuple[str, str]]:
     """Say what an answer means and what it does not: pairs of a term and sentences."""
     side, known, scores = model.image_size, model.familiar, model.scores
     tested = sum(scores.fake) + sum(scores.real)
+    limits_of_training = (
+        f", or when it is outside of what {100 * (1 - known.share):g} % of the {known.n:,} "
+        "training images keep to"
+        if known.ranges
+        else f"; {known.n:,} training images are too few to say what else is usual"
+    )
     return [
         *zip(TERMS, map(_spelled_out, meaning(model)), strict=True),
         (
@@ -46,9 +52,8 @@ def limits(model: ModelDescription) -> list[tuple[str, str]]:
         ),
         (
             "Warnings",
-            "An image gets one when its size or shape is another than the model's, or when it is "
-            f"outside of what {100 * (1 - known.share):g} % of the {known.n:,} training images "
-            "keep to. No warning does not mean that the model knows such images.",
+            "An image gets one when its size, shape or coder is another than the model's"
+            f"{limits_of_training}. No warning does not mean that the model knows such images.",
         ),
         (
             "The heat map",

@@ -8,7 +8,7 @@ probability = detector.predict(images).probability  # of REAL; images: uint8 N,3
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +22,7 @@ from detector.deployment.model_archive import (
     unpacked_weights,
 )
 from detector.errors import ExpectedError
+from detector.networks.finite import require_finite
 
 if TYPE_CHECKING:
     from detector.evaluation.decision import Decision
@@ -56,8 +57,11 @@ class Detector:
     def predict(self, images: np.ndarray, batch_size: int = 256) -> Predictions:
         """Answer for uint8 N,S,S,3, S = description.image_size, in RGB; N may be 0.
 
-        batch_size: images at a time, at least 1. The same image gets the same answer alone and in
-        every batch, on processors to the last bit. Raises ValueError for other arrays.
+        batch_size: images at a time, at least 1. It changes the answer by rounding: by up to 2e-7
+        in the raw probability, 2e-6 in its logit, for the trained ResNet-50 on two processors; how
+        much and for which images depends on network and processor. So a verdict can be another one
+        in another batch where a probability is that near to the threshold or the end of the band.
+        Raises ValueError for other arrays and ExpectedError when an answer is no number.
         """
         self._check(images)
         if batch_size < 1:
@@ -66,9 +70,10 @@ class Detector:
         for first in range(0, len(images), batch_size):
             rows = slice(first, first + batch_size)
             batch = images[rows]
-            # One image alone goes through other products of matrices, which round differently.
+            # One image alone goes through other products of matrices, which round more differently.
             pair = np.repeat(batch, 2, axis=0) if len(batch) == 1 else batch
             raw[rows] = self._infer(pair)[: len(batch), 0]
+        require_finite([("the network", raw)], f"the answers of {self.description.name}")
         probability = self.decision.calibrate(raw)
         return Predictions(raw, probability, self.decision.verdicts(probability))
 
@@ -86,10 +91,15 @@ class Detector:
 
         return grad_cam(self.network, images, called=called)
 
-    def unfamiliar(self, images: np.ndarray) -> list[tuple[str, ...]]:
-        """Say of each image in what it is unlike the training images; see familiarity."""
+    def unfamiliar(
+        self, images: np.ndarray, codecs: Sequence[str] | None = None
+    ) -> list[tuple[str, ...]]:
+        """Say of each image in what it is unlike the training images; see familiarity.
+
+        codecs: their coders, as deployment.images.Opened has them.
+        """
         self._check(images)
-        return familiarity.unfamiliar(images, self.description.familiar)
+        return familiarity.unfamiliar(images, self.description.familiar, codecs)
 
     def of_100(self, probability: float) -> tuple[int, int]:
         """Say what test images with about this calibrated probability of REAL were.
@@ -112,15 +122,17 @@ class Detector:
 def load(path: str | os.PathLike[str]) -> Detector:
     """Open a model that the package stage wrote, models/<backbone>.zip; nothing else is needed.
 
-    It starts Keras as the evaluate stage does, so that the answers are those of its predictions: in
-    float32, with operations that give the same bits again. Raises ExpectedError for any other
-    file.
+    It starts Keras as the evaluate stage does: in float32, with operations that give the same bits
+    again for the same batches. So the answers are those of its predictions, up to the rounding that
+    `predict` tells of. The dtype policy and random numbers of the caller stay; TensorFlow's own
+    seed, and whether its operations must be deterministic, do not. Raises ExpectedError for any
+    other file.
     """
     from detector.networks.runtime import start_keras
 
     description = read_description(path)
-    with unpacked_weights(path) as weights, _random_numbers_kept():
-        start_keras(seed=0)  # nothing is random in here
+    with unpacked_weights(path) as weights, _state_kept():
+        start_keras(seed=0, threads=None)  # nothing is random in here
         from detector.evaluation.decision import Decision
         from detector.networks.model import load_trained
 
@@ -147,11 +159,18 @@ def _inference(network: Any, side: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 @contextmanager
-def _random_numbers_kept() -> Iterator[None]:
-    """Let Python's and NumPy's random numbers of the caller go on as if nothing had been seeded."""
+def _state_kept() -> Iterator[None]:
+    """Let the caller's random numbers and dtype policy go on as if Keras had not been started."""
+    from detector.networks.runtime import import_keras
+
+    import_keras()
+    import keras
+
     of_python, of_numpy = random.getstate(), np.random.get_state()
+    policy = keras.config.dtype_policy()
     try:
         yield
     finally:
         random.setstate(of_python)
         np.random.set_state(of_numpy)
+        keras.config.set_dtype_policy(policy)

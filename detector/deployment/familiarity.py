@@ -1,10 +1,12 @@
-"""Whether an image is like the training images, by a few plain statistics of its pixels.
+"""Whether an image is like the training images, by its coder and plain statistics of its pixels.
 
 A network answers anything; what it says of a drawing or of a black square means nothing. These
 statistics find the plain cases only: an image within all limits may still be of another world.
 """
 
-from typing import Self
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -26,23 +28,30 @@ WORDS = {
 }
 NAMES = tuple(WORDS)
 
+SHARE = 0.001  # of the images like those of training that are beyond a limit
+MOST_CODECS = 1000  # of a model; there are about 300 of libjpeg's
+
 _PIXELS = 1 << 15  # at a time: what is computed of them stays in the cache of the processor
 
 
 class Limits(Section):
-    """Between what values nearly all training images lie.
+    """Between what values nearly all training images lie, and how they were coded.
 
-    share: of the training images below the lower limit, and as many above the upper one. n: number
-    of training images. ranges: lower and upper limit of each of NAMES.
+    share: at most so many of images like those of training are below the lower limit, and as many
+    above the upper one. n: number of training images. ranges: lower and upper limit of each of
+    NAMES; none where n is too small for `share`. codecs: words for the coders of the training
+    images (decode.codec_name), the most frequent first; none where new ones are to be expected.
     """
 
     share: float = Field(ge=0, lt=0.5)
     n: int = Field(ge=1)
     ranges: dict[str, tuple[float, float]]
+    codecs: Annotated[tuple[Annotated[str, Field(max_length=64)], ...],
+                      Field(max_length=MOST_CODECS)] = ()  # fmt: skip
 
     @model_validator(mode="after")
     def _are_of_these_statistics(self) -> Self:
-        if tuple(self.ranges) != NAMES:
+        if self.ranges and tuple(self.ranges) != NAMES:
             raise ValueError(f"ranges must be of {', '.join(NAMES)}")
         for name, (low, high) in self.ranges.items():
             if not -np.inf < low <= high < np.inf:
@@ -111,27 +120,67 @@ def _detail(luma: np.ndarray) -> np.ndarray:
     return np.clip(1 - share, 0, 1)
 
 
-def limits(values: np.ndarray, share: float = 0.001) -> Limits:
-    """Give the limits of float N,6 from `statistics` of the training images, N at least 1.
+def limits(
+    values: np.ndarray, codecs: Mapping[str, int] | None = None, share: float = SHARE
+) -> Limits:
+    """Return the limits of float N,6 from `statistics` of the training images, N at least 1.
 
-    share: of the images beyond each limit, 0 (the extremes themselves) to under 0.5; a quantile
-    between two images is interpolated.
+    codecs: how many of the images each coder coded. share: of new images beyond each limit.
+
+    The limits are the k-th smallest and the k-th largest value with k = floor(share * (N + 1)): a
+    new image, if any order of it and the others is as likely, is beyond one of them with a
+    probability of at most k / (N + 1) (conformal prediction with its correction for finite samples;
+    V. Vovk, A. Gammerman, G. Shafer, Algorithmic Learning in a Random World, 2005, section 2.2).
+    Under 1 / share - 1 images, k is 0 and there are no limits. A new image has a coder that none of
+    N had with a probability of about the share of coders of one image each (I. J. Good, "The
+    population frequencies of species and the estimation of population parameters", Biometrika 40,
+    1953): where that is above 2 * share, no coder is known.
     """
-    low, high = np.quantile(values, [share, 1 - share], axis=0)
-    pairs = zip(low.tolist(), high.tolist(), strict=True)
-    return Limits(share=share, n=len(values), ranges=dict(zip(NAMES, pairs, strict=True)))
+    n = len(values)
+    k = int(share * (n + 1) + 1e-9)  # 0.001 * 1000 may be a little below 1
+    ranges = {}
+    if k:
+        ordered = np.partition(values, [k - 1, n - k], axis=0)
+        pairs = zip(ordered[k - 1].tolist(), ordered[n - k].tolist(), strict=True)
+        ranges = dict(zip(NAMES, pairs, strict=True))
+    return Limits(share=share, n=n, ranges=ranges, codecs=_known_codecs(codecs or {}, share))
 
 
-def unfamiliar(images: np.ndarray, known: Limits) -> list[tuple[str, ...]]:
+def _known_codecs(codecs: Mapping[str, int], share: float) -> tuple[str, ...]:
+    counts = list(codecs.values())
+    if counts.count(1) > 2 * share * sum(counts) or len(counts) > MOST_CODECS:
+        return ()
+    return tuple(name for name, _ in Counter(codecs).most_common())
+
+
+def unfamiliar(
+    images: np.ndarray, known: Limits, codecs: Sequence[str] | None = None
+) -> list[tuple[str, ...]]:
     """Say of each of uint8 N,S,S,3 in what it is unlike the training images; () is the usual case.
 
+    codecs: N, their coders in the words of decode.codec_name; without them coders are not compared.
     Each text completes "The image is ...", as in "darker than 99.9 % of the training images". Of
-    images like those of training about 2 * share * 6 get one, 1.2 % with the usual share.
+    images like those of training at most 2 * share * 6 get one for a statistic, 1.2 % with SHARE.
     """
-    low, high = np.array([known.ranges[name] for name in NAMES]).T
+    found = _beyond(images, known)
+    if codecs is None or not known.codecs:
+        return found
+    few = ", ".join(known.codecs[:3]) + (", ..." if len(known.codecs) > 3 else "")
+    return [
+        said
+        if codec in known.codecs
+        else (f"coded as {codec}, the training images as {few}", *said)
+        for said, codec in zip(found, codecs, strict=True)
+    ]
+
+
+def _beyond(images: np.ndarray, known: Limits) -> list[tuple[str, ...]]:
     values = statistics(images)
-    than = f"than {100 * (1 - known.share):g} % of the training images"
     found: list[tuple[str, ...]] = [()] * len(images)
+    if not known.ranges:
+        return found
+    low, high = np.array([known.ranges[name] for name in NAMES]).T
+    than = f"than {100 * (1 - known.share):g} % of the training images"
     for row in np.flatnonzero(((values < low) | (values > high)).any(axis=1)):
         sides = zip(WORDS.values(), values[row] < low, values[row] > high, strict=True)
         found[row] = tuple(

@@ -18,14 +18,18 @@ from detector.errors import ExpectedError
 CHUNK_IMAGES, CHUNK_BYTES = 512, 2 * 2**20
 AHEAD = 64 * 2**20  # bytes of pixels that may be decoded before they are asked for
 
-# What external_images.decode_any does to an image beyond its size that may mislead a network.
+# What is done to an image beyond its size that may mislead a network.
 _WORDS = {
     "greyscale": "a greyscale file: the training images are colour files",
     "palette": "a palette of at most 256 colours: the training images have none",
-    "CMYK": "CMYK colours, made RGB without their colour profile",
+    "CMYK": "CMYK colours, made RGB",
     "YCbCr": "YCbCr colours, made RGB",
     "alpha flattened": "transparent places were made white",
     "first picture of several": "only the first of several pictures in the file was looked at",
+    "colour profile applied": "its colours, of another profile than sRGB, were converted to sRGB",
+    "colour profile unreadable": "its colour profile cannot be read, so sRGB was taken for it",
+    "colours described in a way that is not read": "its colours are not those of sRGB (gamma, cICP "
+    "or a profile in a bitmap), but were taken for them",
     "EXIF unreadable": "its EXIF data is damaged, so it may lie on its side",
 }
 
@@ -33,12 +37,14 @@ _WORDS = {
 class Opened(NamedTuple):
     """One image as a network takes it.
 
-    pixels: uint8 S,S,3. width, height: in pixels, of the file as it is looked at. changes: what
-    external_images.decode_any did, besides resizing. warnings: sentences, in which way the image
-    was unlike the training images before that.
+    pixels: uint8 S,S,3. codec: coder of the file in words (decode.codec_name). width, height: in
+    pixels, of the file as it is looked at. changes: what external_images.decode_any did, besides
+    resizing. warnings: sentences, in which way the image was unlike the training images before
+    that.
     """
 
     pixels: np.ndarray
+    codec: str
     width: int
     height: int
     changes: tuple[str, ...]
@@ -58,7 +64,7 @@ def open_image(coded: bytes, size: int) -> Opened:
         raise ValueError(_too_large(len(coded)))
     image = decode_any(coded, size, recode=False)
     warnings = _warnings(image.width, image.height, image.changes, size)
-    return Opened(image.pixels, image.width, image.height, image.changes, warnings)
+    return Opened(image.pixels, image.codec, image.width, image.height, image.changes, warnings)
 
 
 def read_image(path: str | os.PathLike[str]) -> bytes:
@@ -189,7 +195,7 @@ def _file_bytes(source: Source) -> int:
 
 
 def _open_chunk(sources: list[Source], size: int, known: Limits | None) -> Chunk:
-    entries, kept = [], []
+    entries, kept, codecs = [], [], []
     for source in sources:
         try:
             if source.error is not None:
@@ -201,10 +207,11 @@ def _open_chunk(sources: list[Source], size: int, known: Limits | None) -> Chunk
             entries.append(Entry(source.name, error=str(error)))
             continue
         kept.append(opened.pixels)
-        entries.append(Entry(source.name, *opened[1:]))
+        codecs.append(opened.codec)
+        entries.append(Entry(source.name, *opened[2:]))
     pixels = np.stack(kept) if kept else np.empty((0, size, size, 3), np.uint8)
     if known is not None and kept:
-        strange = iter(unfamiliar(pixels, known))
+        strange = iter(unfamiliar(pixels, known, codecs))
         entries = [
             entry if entry.error else entry._replace(warnings=entry.warnings + next(strange))
             for entry in entries

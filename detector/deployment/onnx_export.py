@@ -5,6 +5,7 @@ to the next; so the layers are written one by one, in detector/deployment/onnx_l
 """
 
 import os
+from bisect import bisect_left
 
 import numpy as np
 import onnx
@@ -14,7 +15,8 @@ from detector.deployment.detector import Detector
 from detector.deployment.onnx_graph import TO_CHANNELS_FIRST, Graph, UnknownLayer, Value
 from detector.deployment.onnx_layers import network
 from detector.errors import ExpectedError
-from detector.evaluation.calibration import FLOOR
+from detector.evaluation.decision import Decision
+from detector.evaluation.metrics import FLOOR
 
 OPSET = 17  # of 2022: ONNX Runtime 1.12 and later
 IR_VERSION = 8  # the one that belongs to it
@@ -25,9 +27,9 @@ def export(detector: Detector, path: str | os.PathLike[str]) -> None:
     """Write the network to `path`; equal networks make equal bytes.
 
     Input `images`: uint8 N,S,S,3, RGB. Output `probability_of_real`: float32 N, the network's own
-    probability, not calibrated. The metadata say how it becomes a calibrated one and a verdict;
-    `model.json` among them is the whole description. Raises ExpectedError for a network with a
-    layer that is not known here, OSError when `path` cannot be written.
+    probability, not calibrated. The metadata say how it becomes a calibrated one and, exactly, a
+    verdict (see `bounds`); `model.json` among them is the whole description. Raises ExpectedError
+    for a network with a layer that is not known here, OSError when `path` cannot be written.
     """
     side = detector.description.image_size
     graph = Graph()
@@ -61,20 +63,42 @@ def export(detector: Detector, path: str | os.PathLike[str]) -> None:
 
 def metadata(detector: Detector) -> dict[str, str]:
     """Say in texts how the output becomes a calibrated probability and a verdict."""
-    rule = detector.description.decision
-    band = "inf" if rule.unsure_band is None else repr(rule.unsure_band)
+    rule = Decision(**detector.description.decision.model_dump())
+    fake_below, real_from = bounds(rule)
+    calibrated = (
+        "output" if rule.temperature == 1 else f"sigmoid(log(p / (1 - p)) / {rule.temperature!r})"
+    )
     return {
         "model.json": detector.description.model_dump_json(),
         "classes": "0 = FAKE, 1 = REAL",
-        "calibration": (
-            f"p = min(max(output, {FLOOR}), 1 - {FLOOR}); "
-            f"calibrated = sigmoid(log(p / (1 - p)) / {rule.temperature!r})"
-        ),
+        "calibration": f"p = min(max(output, {FLOOR}), 1 - {FLOOR}); calibrated = {calibrated}",
         "verdict": (
-            f"UNSURE if |logit(calibrated) - logit({rule.threshold!r})| < {band}, "
-            f"else REAL if calibrated >= {rule.threshold!r}, else FAKE"
+            f"FAKE if output < {fake_below!r}, REAL if output >= {real_from!r}, else UNSURE"
         ),
-        "temperature": repr(rule.temperature),
-        "threshold": repr(rule.threshold),
-        "unsure_band": band,
+        "fake_below": repr(fake_below),
+        "real_from": repr(real_from),
     }
+
+
+def bounds(decision: Decision) -> tuple[float, float]:
+    """Return `(fake_below, real_from)`, the outputs between which the verdict is UNSURE.
+
+    Both are float32, and as such exact: the verdict of every float32 from 0 to 1 is FAKE where it
+    is less than fake_below, REAL where it is at least real_from, and UNSURE elsewhere, as
+    `decision` says of it. inf: there is no such output.
+    """
+
+    def verdict(number: int) -> str:
+        output = np.int32(number).view(np.float32)
+        return decision.verdicts(decision.calibrate(np.float64(output)[None]))[0]
+
+    # Floats from 0 on are in the order of their bits.
+    outputs = range(int(np.float32(1).view(np.int32)) + 1)
+    places = (
+        bisect_left(outputs, True, key=lambda number: verdict(number) != "FAKE"),
+        bisect_left(outputs, True, key=lambda number: verdict(number) == "REAL"),
+    )
+    below, start = (
+        float(np.int32(place).view(np.float32)) if place in outputs else np.inf for place in places
+    )
+    return below, start

@@ -208,6 +208,11 @@ def _resizing(graph: Graph, layer: Any, values: list[Value]) -> str:
     return graph.add("Resize", values[0].name, "", scales, **how)
 
 
+def _reduction(graph: Graph, layer: Any, values: list[Value]) -> str:
+    rows = graph.add("MatMul", graph.constant(layer.matrix), values[0].name)
+    return graph.add("MatMul", rows, graph.constant(layer.matrix.T))
+
+
 def _pooling(kind: str) -> Callable[[Graph, Any, list[Value]], str]:
     return lambda graph, layer, values: graph.add(
         kind, values[0].name, **_window(layer, values[0], layer.pool_size)
@@ -290,6 +295,7 @@ LAYERS: dict[str, Callable[[Graph, Any, list[Value]], str]] = {
     "Multiply": _merge("Mul"),
     "Normalization": _affine_of_colours,
     "ReLU": _relu,
+    "Reduction": _reduction,
     "Rescaling": _rescaling,
     "Reshape": _reshape,
     "Resizing": _resizing,

@@ -9,9 +9,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from scipy.special import logit as exact_logit
 
-from detector.evaluation.metrics import FAKE, REAL
+from detector.evaluation.metrics import FAKE, REAL, clipped
 
-FLOOR = 1e-7  # metrics.log_loss clips to it as well: a logit of 16, never infinite
 LOG_TEMPERATURE = 5.0  # searched on both sides of 0: T from 1/148 to 148
 BINS = 15  # Guo et al. 2017
 
@@ -41,11 +40,6 @@ def checked(
     if both and (is_real.all() or not is_real.any()):
         raise ValueError("the images are all of one class; both FAKE and REAL are needed")
     return is_real, probabilities
-
-
-def clipped(probabilities: np.ndarray) -> np.ndarray:
-    """Give them as float64 within FLOOR to 1 - FLOOR; float32 has no 1 - 1e-7."""
-    return np.clip(np.asarray(probabilities, np.float64), FLOOR, 1 - FLOOR)
 
 
 def logit(probabilities: np.ndarray) -> np.ndarray:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from detector.evaluation.intervals import mcnemar, paired_difference
+from detector.evaluation.intervals import mcnemar
+from detector.evaluation.metrics import percent
+from detector.evaluation.resampling import paired_difference
 from detector.evaluation.robustness import paired_robustness
 
 # The rows of the paper's table, by the names that detector.evaluation.metrics gives them.
@@ -49,52 +51,37 @@ def comparison_rows(results: dict[str, dict[str, Any]], backbones: dict[str, str
 
 def paired_tests(
     labels: np.ndarray,
-    probabilities: dict[str, np.ndarray],
-    thresholds: dict[str, float],
+    raw: dict[str, np.ndarray],
+    right: dict[str, np.ndarray],
     resamples: int,
     seed: int,
 ) -> dict[str, dict[str, Any]]:
     """Test each pair of networks on the same images, at their frozen thresholds.
 
-    labels: N. probabilities: N calibrated ones by name. Returns, by "a minus b", the table of
-    McNemar's exact test and bootstrap intervals of the differences in accuracy and AUC.
+    labels: N. raw: N probabilities before calibration, by name. right: bool N by name, see
+    robustness.rightness. Returns, by "a minus b", the table of McNemar's exact test and intervals
+    of the differences in accuracy and AUC.
     """
-    right = {
-        name: (probability >= thresholds[name]) == (labels == 1)
-        for name, probability in probabilities.items()
-    }
     return {
         f"{a} minus {b}": {
             "mcnemar": mcnemar(right[a], right[b]),
             "difference": paired_difference(
-                labels,
-                probabilities[a],
-                probabilities[b],
-                thresholds[a],
-                thresholds[b],
-                resamples,
-                seed,
+                labels, raw[a], raw[b], right[a], right[b], resamples, seed
             ),
         }
-        for a, b in combinations(probabilities, 2)
+        for a, b in combinations(right, 2)
     }
 
 
 def add_robustness(
-    pairs: dict[str, dict[str, Any]],
-    labels: np.ndarray,
-    right: dict[str, np.ndarray],
-    resamples: int,
-    seed: int,
+    pairs: dict[str, dict[str, Any]], labels: np.ndarray, right: dict[str, np.ndarray]
 ) -> None:
     """Add to each pair of `paired_tests` the difference in mean accuracy over damaged images.
 
     labels: n. right: bool (levels, n) by name, see robustness.rightness.
     """
     for a, b in combinations(right, 2):
-        pairs[f"{a} minus {b}"]["robustness"] = paired_robustness(
-            labels, right[a], right[b], resamples, seed
-        )
+        pairs[f"{a} minus {b}"]["robustness"] = paired_robustness(labels, right[a], right[b])
 
 
 def pairs_in_words(pairs: dict[str, dict[str, Any]]) -> str:
@@ -103,11 +90,12 @@ def pairs_in_words(pairs: dict[str, dict[str, Any]]) -> str:
     for name, tests in pairs.items():
         table, gain = tests["mcnemar"], tests["difference"]["accuracy"]
         a, b = name.split(" minus ")
+        p_value = f"{table['p_value']:.2g}"
         lines.append(
-            f"- {name}: accuracy differs by {100 * gain['value']:+.2f} points (95 % interval "
-            f"{100 * gain['low']:+.2f} to {100 * gain['high']:+.2f}, n = {gain['n']:,}); only {a} "
-            f"is right on {table['only_a']}, only {b} on {table['only_b']} images; McNemar's exact "
-            f"p = {table['p_value']:.2g}{_robustness_in_words(tests.get('robustness'))}"
+            f"- {name}: accuracy differs by {percent(gain['value'], '+')} points (95 % interval "
+            f"{percent(gain['low'], '+')} to {percent(gain['high'], '+')}, n = {gain['n']:,}); "
+            f"only {a} is right on {table['only_a']}, only {b} on {table['only_b']} images; "
+            f"McNemar's exact p = {p_value}{_robustness_in_words(tests.get('robustness'))}"
         )
     if not lines:
         return ""
@@ -119,8 +107,8 @@ def _robustness_in_words(found: dict[str, Any] | None) -> str:
         return ""
     gain = found["corrupted"]
     return (
-        f"; mean accuracy over damaged images differs by {100 * gain['value']:+.2f} points "
-        f"({100 * gain['low']:+.2f} to {100 * gain['high']:+.2f}, n = {gain['n']:,})"
+        f"; mean accuracy over damaged images differs by {percent(gain['value'], '+')} points "
+        f"({percent(gain['low'], '+')} to {percent(gain['high'], '+')}, n = {gain['n']:,})"
     )
 
 
@@ -154,7 +142,7 @@ def markdown_table(rows: pd.DataFrame, words: str) -> str:
 
 
 def _percent(row: pd.Series) -> str:
-    text = f"{100 * row['value']:.2f}"
+    text = percent(row["value"])
     if np.isnan(row["low"]):
         return text
-    return f"{text} ({100 * row['low']:.2f} to {100 * row['high']:.2f})"
+    return f"{text} ({percent(row['low'])} to {percent(row['high'])})"

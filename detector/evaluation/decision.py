@@ -10,12 +10,15 @@ import numpy as np
 from detector.errors import ExpectedError
 from detector.evaluation.calibration import apply_temperature, fit_temperature
 from detector.evaluation.selective import choose_threshold, unsure_band, verdicts
+from detector.files import write_json
 
 LARGEST = sys.float_info.max
 RANGES = {
     "temperature": (sys.float_info.min, LARGEST),
     "threshold": (0, 1),
     "unsure_band": (0, LARGEST),
+    "sure_error": (0, 1),
+    "n": (1, LARGEST),
 }
 
 
@@ -46,8 +49,7 @@ class Decision:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON, at full precision: rounding could move the threshold past an image."""
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(self), indent=2) + "\n")
+        write_json(path, asdict(self))
 
 
 def decide(labels: np.ndarray, probabilities: np.ndarray, goal: str, sure_error: float) -> Decision:
@@ -78,6 +80,8 @@ def read_decision(path: str | os.PathLike[str]) -> Decision:
 
 def _check(decision: Decision) -> None:
     """Raise ValueError for values that `decide` never gives."""
+    if not isinstance(decision.goal, str):
+        raise ValueError(f"goal is {decision.goal}, no text")
     for name, (low, high) in RANGES.items():
         value = getattr(decision, name)
         if name == "unsure_band" and value is None:

@@ -6,8 +6,9 @@ import numpy as np
 
 from detector.evaluation.calibration import checked
 from detector.evaluation.decision import Decision
-from detector.evaluation.intervals import Interval, bootstrap_metrics, wilson
+from detector.evaluation.intervals import share_interval
 from detector.evaluation.metrics import rounded
+from detector.evaluation.resampling import bootstrap_metrics
 from detector.evaluation.selective import UNSURE
 
 
@@ -29,7 +30,7 @@ def judge(
     calibrated = decision.calibrate(raw)
     right = (calibrated >= decision.threshold) == is_real
     both = is_real.any() and not is_real.all()
-    auc = bootstrap_metrics(labels, raw, 0.5, resamples, seed)["roc_auc"] if both else None
+    auc = bootstrap_metrics(labels, raw, resamples, seed)["roc_auc"] if both else None
     return rounded(
         {
             "n_fake": int((~is_real).sum()),
@@ -48,12 +49,8 @@ def judge(
     )
 
 
-def _share(right: np.ndarray) -> Interval | None:
-    if not len(right):
-        return None
-    hits, n = int(right.sum()), len(right)
-    low, high = wilson(hits, n)
-    return {"value": hits / n, "low": low, "high": high, "n": n}
+def _share(right: np.ndarray) -> dict[str, float] | None:
+    return share_interval(int(right.sum()), len(right)) if len(right) else None
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from detector.data.layout import CLASSES, small_classes
 from detector.evaluation import metrics
 from detector.evaluation.calibration import brier_score, expected_calibration_error
 from detector.evaluation.decision import Decision
-from detector.evaluation.intervals import intervals
 from detector.evaluation.metrics import REAL
+from detector.evaluation.resampling import intervals
 from detector.evaluation.selective import UNSURE, aurc, coverage_at_risk, risk_coverage
 
 
@@ -91,11 +92,19 @@ def selective(table: pd.DataFrame, decision: Decision) -> dict[str, Any]:
 def evaluate(
     validation: pd.DataFrame, test: pd.DataFrame, decision: Decision, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """Give everything for one network, by the functions above; figures of test unless named val."""
+    """Give everything for one network, by the functions above; figures of test unless named val.
+
+    warnings: of classes with few images, see layout.small_classes.
+    """
+    counts = {
+        split: {name: int((table["label"] == label).sum()) for label, name in enumerate(CLASSES)}
+        for split, table in (("val", validation), ("test", test))
+    }
     return {
         "val": at_half(validation, resamples, seed),
         "test": at_half(test, resamples, seed),
         "test_at_threshold": at_threshold(test, decision, resamples, seed),
         "calibration": calibration(test, decision),
         "selective": selective(test, decision),
+        "warnings": small_classes(counts),
     }

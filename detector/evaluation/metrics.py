@@ -1,5 +1,6 @@
 """Metrics of a detector from labels and probabilities; nothing here knows a network."""
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from detector.data.layout import CIFAR_CLASSES, CLASSES
 
 FAKE, REAL = range(2)
 CURVE_POINTS = 500  # of a plotted curve; more cannot be seen
+# How near to 0 and 1 a probability comes in a logarithm: a logit of 16, never infinite.
+FLOOR = 1e-7
 
 
 def classification_metrics(
@@ -55,8 +58,13 @@ def classification_metrics(
 
 
 def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Give the mean negative log likelihood in nats; probabilities are kept 1e-7 off 0 and 1."""
-    return sk.log_loss(labels, np.clip(probabilities, 1e-7, 1 - 1e-7), labels=[FAKE, REAL])
+    """Give the mean negative log likelihood in nats, of clipped probabilities."""
+    return sk.log_loss(labels, clipped(probabilities), labels=[FAKE, REAL])
+
+
+def clipped(probabilities: np.ndarray) -> np.ndarray:
+    """Give them as float64 within FLOOR to 1 - FLOOR; float32 has no 1 - 1e-7."""
+    return np.clip(np.asarray(probabilities, np.float64), FLOOR, 1 - FLOOR)
 
 
 def accuracy_by_cifar_class(
@@ -73,10 +81,26 @@ def accuracy_by_cifar_class(
     )
 
 
+def percent(share: float, sign: str = "") -> str:
+    """Return a share in percent with two digits, as it is written everywhere: 97.25 for 0.9725.
+
+    sign: "+" puts one before what is not negative. The share is rounded to the six digits of the
+    JSON files first, then a half goes to the even digit, in decimals, so that a float32 and a
+    rounded float64 of the same share are written alike.
+    """
+    return f"{Decimal(repr(round(float(share), 6))) * 100:{sign}.2f}"
+
+
 def rounded(tree: Any, digits: int = 6) -> Any:
-    """Round every float of nested dicts; beyond this the last bits differ between processors."""
+    """Round every float of nested dicts; beyond this the last bits differ between processors.
+
+    A `p_value` keeps as many digits from its first one that is not 0, however small it is.
+    """
     if isinstance(tree, dict):
-        return {key: rounded(value, digits) for key, value in tree.items()}
+        return {
+            key: float(f"{value:.{digits}g}") if key == "p_value" else rounded(value, digits)
+            for key, value in tree.items()
+        }
     if isinstance(tree, float | np.floating):
         return round(float(tree), digits)
     return tree

@@ -24,8 +24,7 @@ def predictions_table(name: str, split: Split, probabilities: np.ndarray) -> pd.
             "label": split.labels,
             "cifar_class": split.classes,
             "probability": probabilities,
-        },
-        columns=COLUMNS,
+        }
     )
 
 
@@ -39,6 +38,8 @@ def read_predictions(path: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
     try:
         table = pd.read_csv(path, dtype={"probability": np.float32})
         missing = set(COLUMNS) - set(table.columns)
+        if not missing and not table["probability"].between(0, 1).all():
+            raise ValueError("a probability is not a number from 0 to 1")
     except (OSError, ValueError) as error:
         raise ExpectedError(
             f"{path}: not a table of predictions ({' '.join(str(error).split())}); "

@@ -5,22 +5,26 @@ images. Accuracy and recalls are those of the calibrated probability at the thre
 clean validation images; nothing is chosen anew for a level. The AUC is that of the raw
 probability, as on the ROC curves, since calibration makes the surest images equal.
 
-Intervals are of the images drawn, as in evaluation.intervals: Wilson's for a level's accuracy,
-percentiles of a stratified bootstrap for the rest, with the same images drawn for all levels.
+Intervals are of the images drawn, as in evaluation.intervals, with the same images drawn for all
+levels.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 
 from detector.evaluation.calibration import checked
 from detector.evaluation.decision import Decision
-from detector.evaluation.intervals import Interval, resampled_weights, weighted_metrics, wilson
+from detector.evaluation.intervals import (
+    Interval,
+    mean_interval,
+    paired_mean,
+    share_interval,
+)
 from detector.evaluation.metrics import REAL, rounded
-
-TAIL = 0.025  # 95 % intervals
+from detector.evaluation.resampling import bootstrap_metrics
 
 
 def rightness(labels: np.ndarray, probabilities: np.ndarray, decision: Decision) -> np.ndarray:
@@ -44,28 +48,27 @@ def level_table(
 
     labels: N. probabilities: raw, float32 (L, N). levels: L rows with corruption, level, severity;
     the first is none, clean. Columns: those three, n, accuracy, accuracy_low, accuracy_high,
-    roc_auc, roc_auc_low, roc_auc_high, fake_recall (share of FAKE called FAKE), real_recall. With
-    one image of a class the ends of an AUC say little. Raises ValueError when shapes do not fit,
-    the first level is not clean, a class is missing, a probability is not within 0 to 1, or
-    `resamples` is less than 1.
+    roc_auc, roc_auc_low, roc_auc_high, fake_recall (share of FAKE called FAKE), real_recall.
+    resamples, seed: of the bootstrap. Raises ValueError when shapes do not fit, the first level is
+    not clean, a class is missing, a probability is not within 0 to 1, or `resamples` is less than
+    1.
     """
     is_real, probabilities = _checked(labels, probabilities, levels)
     right = rightness(labels, probabilities, decision)
     n = len(is_real)
-    ends = [wilson(int(row.sum()), n) for row in right]
-    area = _areas(is_real, probabilities, np.ones((1, n)))[:, 0]
-    low, high = _auc_ends(is_real, probabilities, resamples, seed)
+    shares = [share_interval(int(row.sum()), n) for row in right]
+    areas = [bootstrap_metrics(labels, row, resamples, seed)["roc_auc"] for row in probabilities]
     return (
         levels[["corruption", "level", "severity"]]
         .reset_index(drop=True)
         .assign(
             n=n,
             accuracy=right.mean(axis=1),
-            accuracy_low=[low for low, _ in ends],
-            accuracy_high=[high for _, high in ends],
-            roc_auc=area,
-            roc_auc_low=low,
-            roc_auc_high=high,
+            accuracy_low=[share["low"] for share in shares],
+            accuracy_high=[share["high"] for share in shares],
+            roc_auc=[area["value"] for area in areas],
+            roc_auc_low=[area["low"] for area in areas],
+            roc_auc_high=[area["high"] for area in areas],
             fake_recall=right[:, ~is_real].mean(axis=1),
             real_recall=right[:, is_real].mean(axis=1),
         )
@@ -86,33 +89,27 @@ def from_clean(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    levels: pd.DataFrame,
-    decision: Decision,
-    resamples: int,
-    seed: int,
+    labels: np.ndarray, probabilities: np.ndarray, levels: pd.DataFrame, decision: Decision
 ) -> dict[str, Any]:
     """Give the means over all levels but clean, each level counting the same, rounded.
 
     Arguments and errors are those of `level_table`; there must be a level that is not clean.
     Keys: n, images; levels, how many are corrupted; accuracy and roc_auc, the means over those;
     clean_accuracy and clean_roc_auc; by_corruption, the two means over each one's levels;
-    intervals, of accuracy (the bootstrap draws images: what it averages is the share of levels at
-    which an image is called rightly, since the levels are fixed) and of clean_accuracy (Wilson).
+    intervals, of accuracy (the mean over images of the share of levels at which one is called
+    rightly, since the levels are fixed) and of clean_accuracy (Wilson).
     """
     is_real, probabilities = _checked(labels, probabilities, levels)
     right = rightness(labels, probabilities, decision)
     n = len(is_real)
-    area = _areas(is_real, probabilities, np.ones((1, n)))[:, 0]
+    area = np.array([roc_auc_score(is_real, row) for row in probabilities])
     over_levels = _over_levels(right)
     corruptions = levels["corruption"].to_numpy()[1:]
 
     def means(picked: np.ndarray) -> dict[str, float]:
         return {"accuracy": right[1:][picked].mean(), "roc_auc": area[1:][picked].mean()}
 
-    low, high = wilson(int(right[0].sum()), n)
-    clean = {"value": float(right[0].mean()), "low": low, "high": high, "n": n}
+    clean = share_interval(int(right[0].sum()), n)
     return rounded(
         {
             "n": n,
@@ -124,7 +121,7 @@ def summary(
                 name: means(corruptions == name) for name in dict.fromkeys(corruptions)
             },
             "intervals": {
-                "accuracy": _mean_interval(is_real, over_levels, resamples, seed),
+                "accuracy": mean_interval(is_real, over_levels, 0, 1),
                 "clean_accuracy": clean,
             },
         }
@@ -132,14 +129,14 @@ def summary(
 
 
 def paired_robustness(
-    labels: np.ndarray, right_a: np.ndarray, right_b: np.ndarray, resamples: int, seed: int
+    labels: np.ndarray, right_a: np.ndarray, right_b: np.ndarray
 ) -> dict[str, Interval]:
     """Give the accuracy of a minus that of b, -1 to 1, with intervals: `corrupted` and `clean`.
 
     labels: N. right_a, right_b: bool (L, N) as `rightness` gives, of the same levels and images,
-    the first level clean. corrupted is the mean over the other levels. Each is value, low, high
-    and n, rounded; in a resample both have the same images. Raises ValueError when shapes do not
-    fit, a class is missing, no level is corrupted or `resamples` is less than 1.
+    the first level clean. corrupted is the mean over the other levels. Each is value, low, high,
+    n, n_fake and n_real, rounded. Raises ValueError when shapes do not fit, a class is missing or
+    no level is corrupted.
     """
     labels, a, b = np.asarray(labels), np.asarray(right_a), np.asarray(right_b)
     if a.dtype != bool or b.dtype != bool or a.shape != b.shape or a.shape[1:] != labels.shape:
@@ -148,12 +145,11 @@ def paired_robustness(
             f"of {labels.shape} labels"
         )
     is_real, _ = checked(labels, np.zeros(len(labels)), both=True)
-    gaps = {
-        "corrupted": _over_levels(a) - _over_levels(b),
-        "clean": a[0].astype(float) - b[0],
-    }
     return rounded(
-        {name: _mean_interval(is_real, gap, resamples, seed) for name, gap in gaps.items()}
+        {
+            "corrupted": paired_mean(is_real, _over_levels(a), _over_levels(b)),
+            "clean": paired_mean(is_real, a[0], b[0]),
+        }
     )
 
 
@@ -179,32 +175,3 @@ def _over_levels(right: np.ndarray) -> np.ndarray:
     if len(right) < 2:
         raise ValueError("no level is corrupted, so there is no mean over such levels")
     return right[1:].mean(axis=0)
-
-
-def _areas(is_real: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Give the AUC, float64 (L, R), of each level under each row of weights (R, N)."""
-    # the threshold is of metrics that are not taken
-    return np.stack([weighted_metrics(is_real, p, 0.5, weights)["roc_auc"] for p in probabilities])
-
-
-def _auc_ends(
-    is_real: np.ndarray, probabilities: np.ndarray, resamples: int, seed: int
-) -> np.ndarray:
-    """Give low and high of each level's AUC, float64 (2, L)."""
-    drawn = [_areas(is_real, probabilities, w) for w in _weights(is_real, resamples, seed)]
-    return np.quantile(np.concatenate(drawn, axis=1), [TAIL, 1 - TAIL], axis=1)
-
-
-def _mean_interval(is_real: np.ndarray, scores: np.ndarray, resamples: int, seed: int) -> Interval:
-    """Give the mean of scores, float64 N, with the ends that redrawn images give it."""
-    n = len(scores)
-    # not @, whose sum depends on the number of threads
-    drawn = [np.einsum("rn,n->r", w, scores) / n for w in _weights(is_real, resamples, seed)]
-    low, high = np.quantile(np.concatenate(drawn), [TAIL, 1 - TAIL])
-    return {"value": float(scores.mean()), "low": float(low), "high": float(high), "n": n}
-
-
-def _weights(is_real: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    if resamples < 1:
-        raise ValueError(f"{resamples} resamples: at least one is needed")
-    return resampled_weights(is_real, resamples, seed)

@@ -5,8 +5,6 @@ called REAL when its probability is at least the threshold, else FAKE. Users ask
 a false positive is a photograph, REAL, that is called FAKE.
 """
 
-import re
-
 import numpy as np
 import pandas as pd
 from scipy.special import expit
@@ -14,28 +12,9 @@ from scipy.special import expit
 from detector.data.layout import CLASSES
 from detector.evaluation.calibration import checked, logit
 from detector.evaluation.metrics import FAKE, REAL
+from detector.settings import parse_goal
 
 UNSURE = "UNSURE"
-_FPR = re.compile(r"fpr=(\d+(?:\.\d+)?(?:e-\d+)?)")
-
-
-def parse_goal(text: str | float) -> tuple[str, float | None]:
-    """Give `("fixed", 0.5)`, `("balanced", None)` or `("fpr", X)`, with 0 <= X < 1.
-
-    Raises ValueError for anything but "0.5", "balanced" and "fpr=X".
-    """
-    goal = str(text)  # an unquoted 0.5 in YAML is a number
-    if goal == "0.5":
-        return "fixed", 0.5
-    if goal == "balanced":
-        return "balanced", None
-    match = _FPR.fullmatch(goal)
-    if match and float(match[1]) < 1:
-        return "fpr", float(match[1])
-    raise ValueError(
-        f"{goal!r} is no goal of a threshold; it is '0.5', 'balanced' or 'fpr=X', "
-        "where X is at least 0 and under 1, as in fpr=0.01"
-    )
 
 
 def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, goal: str | float) -> float:
@@ -46,11 +25,11 @@ def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, goal: str | 
       middle of the gap between two neighbouring probabilities, in logits, as the band of UNSURE is
       measured, so that the choice is the same at any temperature. Of equally good gaps the widest
       is taken, of equally wide ones the lowest. 0.5 if no gap beats calling all images the same.
-    - "fpr=X" is the largest at which the share of the REAL images called FAKE is at most X. It is
+    - "fpr_X" is the largest at which the share of the REAL images called FAKE is at most X. It is
       therefore one of their probabilities, the one of rank floor(X * n) from below, from 0.
 
     The result is exact in the width of the probabilities, so that float32 compares as float64.
-    Raises ValueError as `parse_goal` and `checked` do, and for "balanced" and "fpr=X" when the
+    Raises ValueError as `parse_goal` and `checked` do, and for "balanced" and "fpr_X" when the
     images are all of one class.
     """
     kind, value = parse_goal(goal)

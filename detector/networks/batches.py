@@ -42,8 +42,10 @@ class TrainingBatches(Batches):
     """Shuffled batches without end: pass after pass over the images, each in an order of its own.
 
     An epoch of `steps` batches goes on where the one before it stopped, as the paper's generator
-    did: 300 steps of 64 images are a quarter of CIFAKE's training set. Which images a batch holds
-    depends on the seed and on its number since the start only, so a resumed run sees the same.
+    did: 300 steps of 64 images are a quarter of CIFAKE's training set. Epoch e, counted from 0, has
+    the batches from number e * steps on. Which images a batch holds depends on the seed and on its
+    number only, so a resumed run sees the same. `start_at` says which epoch it is: Keras does not,
+    and calls `on_epoch_end` once before the first one.
     """
 
     def __init__(self, split: Split, batch_size: int, steps: int | None, seed: int) -> None:
@@ -56,7 +58,7 @@ class TrainingBatches(Batches):
         )
 
     def start_at(self, epoch: int) -> None:
-        """Go on with the batches of this epoch, counted from 0."""
+        """Give the batches of this epoch, counted from 0, from now on."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -69,10 +71,6 @@ class TrainingBatches(Batches):
         turns, within = np.divmod(places, len(self.split))
         rows = [self._order(int(t))[w] for t, w in zip(turns, within, strict=True)]
         return np.sort(rows)  # in rising order they read the memory map forwards
-
-    def on_epoch_end(self) -> None:
-        """Called by Keras after each epoch."""
-        self.epoch += 1
 
 
 class OrderedBatches(Batches):

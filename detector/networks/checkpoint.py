@@ -12,43 +12,66 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import keras
 import numpy as np
 
-from detector.files import replacing
+from detector.files import parse_json, replacing
 from detector.networks.clock import EpochClock, EpochTime
+from detector.networks.finite import why_not_finite
 
-ROOT = Path(__file__).resolve().parents[2]
 History = dict[str, list[float]]
 # What reading a damaged file raises.
 UNUSABLE = (OSError, ValueError, LookupError, TypeError, EOFError, BadZipFile)
 
 
-def fingerprint(settings: Any, inputs: Iterable[str | os.PathLike[str]]) -> str:
-    """Give 16 hexadecimal digits that change with whatever the weights would change with.
+class Fingerprint(NamedTuple):
+    """Hashes, hexadecimal, of all that the weights change with.
 
-    That is the settings (anything that JSON or str can write), every input (a file, or a folder
-    with all files in it), the source of every module of this repository that is imported by now,
-    and the versions of Keras, its backend and NumPy.
+    code: with the versions of Keras, its backend and NumPy.
     """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+
+    params: str
+    data: str
+    code: str
+
+    @property
+    def digits(self) -> str:
+        """16 hexadecimal digits of all of them."""
+        return hashlib.sha256("".join(self).encode()).hexdigest()[:16]
+
+
+def fingerprint(
+    params: Any,
+    data: Iterable[str | os.PathLike[str]],
+    sources: Iterable[str | os.PathLike[str]],
+) -> Fingerprint:
+    """Give the fingerprint of a training.
+
+    params: anything that JSON or str can write. data: files, and folders with all files in them.
+    sources: modules.
+    """
     backend = keras.backend.backend()
     version = getattr(sys.modules.get(backend), "__version__", "")
-    digest.update(f"{keras.__version__} {backend} {version} {np.__version__}".encode())
-    loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    sources = {Path(file).resolve() for file in loaded if file}
-    own = (ROOT / "detector", ROOT / "stages")
-    files = sorted(f for f in sources if any(f.is_relative_to(folder) for folder in own))
-    for given in map(Path, inputs):
-        inside = given.rglob("*") if given.is_dir() else [given]
-        files += sorted(path for path in inside if path.is_file())
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
+    written = json.dumps(params, sort_keys=True, default=str, allow_nan=False)
+    versions = f"{keras.__version__} {backend} {version} {np.__version__}"
+    return Fingerprint(
+        hashlib.sha256(written.encode()).hexdigest(),
+        _of_files(data, ""),
+        _of_files(sources, versions),
+    )
+
+
+def _of_files(given: Iterable[str | os.PathLike[str]], start: str) -> str:
+    digest = hashlib.sha256(start.encode())
+    for each in map(Path, given):
+        inside = each.rglob("*") if each.is_dir() else [each]
+        for path in sorted(path for path in inside if path.is_file()):
+            with path.open("rb") as file:
+                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -72,7 +95,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Tell how many epochs the file says are done; 0 without one that can be read."""
         try:
             with np.load(self.path, allow_pickle=False) as file:
-                return len(json.loads(file["state"].tobytes())["history"]["loss"])
+                return len(parse_json(file["state"].tobytes())["history"]["loss"])
         except UNUSABLE:
             return 0
 
@@ -80,8 +103,8 @@ class Checkpoint(keras.callbacks.Callback):
         """Bring a compiled network, its optimizer and the history to where the file left them.
 
         The network must be compiled for the phase of the training in which the file was written.
-        Returns how many epochs are done. 0 without a file, or with one that cannot be used: then
-        nothing is changed. Says on stderr what it found.
+        Returns how many epochs are done. 0 without a file, or with one that cannot be used, such as
+        one with numbers that are not finite: then nothing is changed. Says on stderr what it found.
         """
         if not self.path.exists():
             return 0
@@ -108,7 +131,10 @@ class Checkpoint(keras.callbacks.Callback):
         return done
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Called by Keras: write the file, complete or not at all."""
+        """Called by Keras: write the file, complete or not at all.
+
+        `callbacks.StopDiverged` comes before it, so that all numbers are finite.
+        """
         for key, value in (logs or {}).items():
             self.history.setdefault(key, []).append(float(value))
         times = self.clock.epochs if self.clock else []
@@ -120,7 +146,7 @@ class Checkpoint(keras.callbacks.Callback):
             f"{i:05}": keras.ops.convert_to_numpy(variable)
             for i, variable in enumerate(_variables(self.model))
         }
-        arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+        arrays["state"] = np.frombuffer(json.dumps(state, allow_nan=False).encode(), np.uint8)
         with replacing(self.path) as path:
             np.savez(path, **arrays)
 
@@ -141,10 +167,12 @@ def _read(path: Path, variables: list[Any]) -> tuple[list[np.ndarray], dict[str,
     """Give an array for each variable, of its shape and dtype, and the rest. NumPy checks CRCs."""
     with np.load(path, allow_pickle=False) as file:
         arrays = [file[f"{i:05}"] for i in range(len(variables))]
-        state = json.loads(file["state"].tobytes())
+        state = parse_json(file["state"].tobytes())
     wanted = [(tuple(v.shape), keras.backend.standardize_dtype(v.dtype)) for v in variables]
     if [(array.shape, str(array.dtype)) for array in arrays] != wanted:
         raise ValueError("its arrays are of another network")
+    if why := why_not_finite((v.path, array) for v, array in zip(variables, arrays, strict=True)):
+        raise ValueError(why)
     return arrays, state
 
 

@@ -37,8 +37,7 @@ class DistributedFit:
     ) -> None:
         """Train epoch after epoch; `told` hears what it would from Keras' `fit`."""
         told.on_train_begin()
-        # Keras' fit calls on_epoch_end before its first epoch, too, so that this is its order.
-        data = self._parts(batches, range(epochs.start + 1, epochs.stop + 1))
+        data = self._parts(batches, epochs)
         at_once = self.model.steps_per_execution
         logs: dict[str, float] = {}
         for epoch in epochs:
@@ -116,9 +115,13 @@ class DistributedFit:
         return tf.reduce_sum(losses), _right(labels, said)
 
     def _answer(self, images: Any, labels: Any) -> Sums:
-        said = self.model(images, training=False)
-        losses = keras.losses.binary_crossentropy(labels, said)
-        return tf.reduce_sum(losses), _right(labels, said)
+        def judged() -> Sums:
+            said = self.model(images, training=False)
+            losses = keras.losses.binary_crossentropy(labels, said)
+            return tf.reduce_sum(losses), _right(labels, said)
+
+        # The last batch can have fewer rows than there are replicas; a network takes no empty one.
+        return tf.cond(tf.size(labels) > 0, judged, lambda: (tf.zeros(()), tf.zeros(())))
 
 
 def _right(labels: Any, said: Any) -> Any:

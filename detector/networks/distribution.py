@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from detector.errors import ExpectedError
+from detector.networks.checkpoint import Fingerprint
 
 # One replica draws other random numbers than the next: this apart are the seeds of their layers.
 SEEDS_APART = 1_000_003
@@ -57,12 +58,42 @@ class Distribution:
         with self.strategy.scope(), tf.variable_creator_scope(choose):
             yield
 
-    def require_rows(self, batch_size: int) -> None:
-        """Raise ExpectedError when a replica would have no row of a batch."""
+    def require_rows(self, batch_size: int, images: int) -> None:
+        """Raise ExpectedError when a replica would have no row of a training batch.
+
+        images: of the training set, of which a batch has no more.
+        """
         if batch_size < self.replicas:
             raise ExpectedError(
                 f"train.batch_size {batch_size}: is shared by {self.replicas} devices and must "
                 f"have a row for each; set -S train.batch_size={self.replicas} or more"
+            )
+        if images < self.replicas:
+            raise ExpectedError(
+                f"data/train: {images} images cannot be shared by {self.replicas} devices; "
+                "set -S train.strategy=none"
+            )
+
+    def require_equal(self, fingerprint: Fingerprint) -> None:
+        """Raise ExpectedError, on every worker, unless all workers have the fingerprint.
+
+        All workers must call it. A network would learn from what each of them has.
+        """
+        if self.workers == 1:
+            return
+        numbers = np.array([int(part[:12], 16) for part in fingerprint])
+        own = np.zeros((self.workers, len(numbers)), np.int64)
+        own[self.worker] = numbers
+        (all_of_them,) = self._summed([own])
+        others = {
+            part: [f"worker {i + 1}" for i, of in enumerate(column) if of != column[0]]
+            for part, column in zip(fingerprint._fields, all_of_them.T, strict=True)
+        }
+        wrong = [f"other {part} on {', '.join(who)}" for part, who in others.items() if who]
+        if wrong:
+            raise ExpectedError(
+                f"the workers do not belong together: {'; '.join(wrong)} than on worker 1; bring "
+                "params.yaml, data/train, data/val, the code and its packages of worker 1 there"
             )
 
     def chiefs(self, values: list[Any]) -> list[np.ndarray]:
@@ -70,13 +101,21 @@ class Distribution:
 
         All workers must call it, each with arrays of the same shapes and dtypes.
         """
+        arrays = [np.asarray(value) for value in values]
+        return self._summed(arrays if self.chief else [np.zeros_like(each) for each in arrays])
+
+    def _summed(self, values: list[Any]) -> list[np.ndarray]:
+        """Give every worker the sums of the workers' arrays, which all must call with their own."""
         import tensorflow as tf
+
+        own_replicas = self.replicas // self.workers
 
         @tf.function
         def summed(*own: Any) -> Any:
             def of_replica() -> Any:
-                first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-                return [tf.where(first, value, tf.zeros_like(value)) for value in own]
+                number = tf.distribute.get_replica_context().replica_id_in_sync_group
+                once = number % own_replicas == 0  # of the replicas of this worker one
+                return [tf.where(once, value, tf.zeros_like(value)) for value in own]
 
             return [
                 self.strategy.reduce("SUM", each, axis=None)

@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+import h5py
 import keras
 
 from detector.errors import ExpectedError
 from detector.networks import small
 from detector.networks.augmentation import robust_layers
 from detector.networks.backbones import BACKBONES, Backbone
+from detector.networks.finite import require_finite
+from detector.networks.resizing import Reduction
 from detector.networks.runtime import layer_seed
 from detector.settings import Augmentation, ModelParams
 
@@ -54,8 +57,9 @@ def build_model(
     are its first layers, so that 32-pixel bytes and not 224-pixel floats go to the device. Output
     float32 N,1: the probability of REAL. Without `augmentation` there are no such layers; the
     weights fit both ways. synchronized: BatchNormalization takes the statistics of all replicas'
-    rows of a batch together (TensorFlow only). Raises ExpectedError when the backbone's weights
-    cannot be had.
+    rows of a batch together (TensorFlow only). A file of `settings.weights` may be that of the
+    backbone or of a whole network, as `save_weights` writes it. Raises ExpectedError when the
+    weights cannot be had.
     """
     backbone = load_backbone(settings)
     choose_trainable(backbone, settings)
@@ -69,7 +73,11 @@ def build_model(
     x = backbone(x)
     for layer in _head(settings, seed):
         x = layer(x)
-    return keras.Model(images, x, name=settings.backbone)
+    model = keras.Model(images, x, name=settings.backbone)
+    if _is_whole_network(settings.weights):
+        with _refusing_misfits(settings):
+            _fill(model, settings.weights)
+    return model
 
 
 def _before(
@@ -84,7 +92,9 @@ def _before(
     yield layers.Rescaling(1.0, name="to_float", **f32)
     if augmentation:
         yield from robust_layers(augmentation, seed)
-    if side != image_size:
+    if side < image_size:
+        yield Reduction(side, settings.resize, name="resize", **f32)
+    elif side > image_size:
         yield layers.Resizing(side, side, settings.resize, name="resize", **f32)
     if augmentation and augmentation.horizontal_flip:
         yield layers.RandomFlip("horizontal", seed=layer_seed(seed, "flip"), name="flip", **f32)
@@ -144,27 +154,54 @@ def load_backbone(settings: ModelParams) -> keras.Model:
             f"{weights}: no such file of weights for {settings.backbone}; weights is imagenet, "
             "none, or the path of a .weights.h5 file"
         )
-    with _noting_fetched_file() as asked:
+    with _noting_fetched_file() as asked, _refusing_misfits(settings):
         try:
             return _construct(backbone, settings.input_pixels, weights)
         except Exception as error:
             if weights == "imagenet" and asked:
                 raise ExpectedError(_fetch_failed(settings.backbone, asked, error)) from error
-            if weights is not None:
-                raise ExpectedError(
-                    f"{weights}: does not fit {settings.backbone} ({_first_line(error)}); it must "
-                    "hold the weights of this backbone without its head"
-                ) from error
             raise
 
 
 def _construct(backbone: Backbone, input_pixels: int, weights: str | None) -> keras.Model:
     if backbone.module:
-        return backbone.build(input_pixels, weights)
-    network = getattr(small, backbone.constructor)(input_pixels)
-    if weights is not None:
-        network.load_weights(weights)
+        network = backbone.build(input_pixels, "imagenet" if weights == "imagenet" else None)
+    else:
+        network = getattr(small, backbone.constructor)(input_pixels)
+    if weights not in (None, "imagenet") and not _is_whole_network(weights):
+        _fill(network, weights)
     return network
+
+
+def _is_whole_network(weights: str) -> bool:
+    """Tell whether it is a file that `save_weights` wrote: of a backbone with its head."""
+    if not h5py.is_hdf5(weights):
+        return False
+    with h5py.File(weights) as file:
+        return "layers/functional" in file  # the backbone is a model in the model
+
+
+def _fill(model: keras.Model, path: str) -> None:
+    """Load weights, all of them. Raises what Keras raises, and its warnings."""
+    with warnings.catch_warnings():
+        # Keras only warns of layers that the file has no weights for, and leaves them random.
+        warnings.simplefilter("error", UserWarning)
+        model.load_weights(path)
+
+
+@contextmanager
+def _refusing_misfits(settings: ModelParams) -> Iterator[None]:
+    """Raise ExpectedError for whatever is raised while a file of weights is loaded."""
+    try:
+        yield
+    except Exception as error:
+        if settings.weights == "none" or isinstance(error, ExpectedError):
+            raise
+        raise ExpectedError(
+            f"{settings.weights}: does not fit {settings.backbone} ({_first_line(error)}); it must "
+            "hold the weights of this backbone without its head, or those that the train stage "
+            "saved of a whole network with this head (pooling and dense_units)"
+        ) from error
 
 
 @contextmanager
@@ -196,24 +233,31 @@ def _first_line(error: Exception) -> str:
 
 
 def save_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Save the weights to a `.weights.h5` file, without the optimizer's state (twice as much)."""
+    """Save the weights to a `.weights.h5` file, without the optimizer's state (twice as much).
+
+    Raises ExpectedError when one of them is not finite.
+    """
+    require_finite(_numbers(model), f"the weights of {model.name}")
     keras.Model(model.inputs, model.outputs, name=model.name).save_weights(path)
 
 
 def load_trained(path: str, settings: ModelParams, image_size: int) -> keras.Model:
     """Rebuild the network for prediction and load the weights that the train stage saved.
 
-    Raises ExpectedError when the file is missing, damaged, or of another architecture.
+    Raises ExpectedError when the file is missing, damaged, of another architecture, or holds
+    numbers that are not finite.
     """
     model = build_model(settings.model_copy(update={"weights": "none"}), image_size)
     try:
-        with warnings.catch_warnings():
-            # Keras only warns of layers that the file has no weights for, and leaves them random.
-            warnings.simplefilter("error", UserWarning)
-            model.load_weights(path)
+        _fill(model, path)
     except (OSError, ValueError, KeyError, RuntimeError, UserWarning) as error:
         raise ExpectedError(
             f"{path}: not the weights of {settings.backbone} with these settings "
             f"({_first_line(error)}); 'dvc checkout' or 'dvc repro' brings them back"
         ) from error
+    require_finite(_numbers(model), path)
     return model
+
+
+def _numbers(model: keras.Model) -> Iterator[tuple[str, Any]]:
+    return ((weight.path, keras.ops.convert_to_numpy(weight)) for weight in model.weights)

@@ -7,22 +7,35 @@ from contextlib import contextmanager
 
 import numpy as np
 
+THREADS = 2  # as `threads` in conf/config.yaml
 
-def start_keras(seed: int, deterministic: bool = True, precision: str = "float32") -> None:
+
+def start_keras(
+    seed: int,
+    deterministic: bool = True,
+    precision: str = "float32",
+    threads: int | None = THREADS,
+) -> None:
     """Import Keras and seed Python, NumPy and the backend with `seed` (0 to 2^31 - 1).
 
     deterministic: on TensorFlow, take only operations that give the same bits again, at some cost
     on GPUs. precision: a Keras dtype policy, or auto: mixed_bfloat16 where `has_bfloat16_gpu`, else
-    float32. KERAS_BACKEND chooses another backend, as always in Keras.
+    float32. threads: of TensorFlow within one operation on processors; None, as many as there are
+    cores. TensorFlow divides sums among them, so that the last bits depend on their number. It
+    cannot be changed once something was computed: then RuntimeError. KERAS_BACKEND chooses another
+    backend, as always in Keras.
     """
     import_keras()
     import keras
 
     keras.utils.set_random_seed(seed)
-    if deterministic and keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        tf.config.experimental.enable_op_determinism()
+        if threads:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        if deterministic:
+            tf.config.experimental.enable_op_determinism()
     if precision == "auto":
         precision = "mixed_bfloat16" if has_bfloat16_gpu() else "float32"
     keras.config.set_dtype_policy(precision)

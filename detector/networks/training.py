@@ -9,6 +9,7 @@ import keras
 
 from detector.data.arrays import Split
 from detector.networks.batches import OrderedBatches, TrainingBatches
+from detector.networks.callbacks import LogLearningRate, StopDiverged
 from detector.networks.checkpoint import Checkpoint
 from detector.networks.distribution import Distribution
 from detector.networks.runtime import has_gpu
@@ -95,20 +96,6 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         return {"highest": self.highest, "steps": self.steps}
 
 
-class LogLearningRate(keras.callbacks.Callback):
-    """Put the learning rate of the last step, the head's, into the logs of each epoch."""
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Called by Keras; callbacks after this one see the value."""
-        if logs is not None:
-            optimizer = self.model.optimizer
-            optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of float16's scaling
-            logs["learning_rate"] = max(  # the backbone's is never higher
-                float(keras.ops.convert_to_numpy(each.learning_rate))
-                for each in getattr(optimizer, "optimizers", [optimizer])
-            )
-
-
 class _OneTraining(keras.callbacks.CallbackList):
     """Callbacks that see one training, although each phase is a `fit` of its own."""
 
@@ -193,10 +180,11 @@ def train(
     """Train `model` in place with binary cross-entropy, in one or two phases.
 
     learning_rate: of the head, above 0. callbacks see accuracy, loss, val_accuracy, val_loss and
-    learning_rate (the head's) after each epoch; after them the checkpoint is written, from which an
-    interrupted training goes on. distribution: where several replicas train, in whose scope the
-    network was built; every worker calls this, the chief alone with a checkpoint. Returns these
-    values, a list each with a value an epoch.
+    learning_rate (the head's, of the last step) after each epoch; after them the checkpoint is
+    written, from which an interrupted training goes on. distribution: where several replicas train,
+    in whose scope the network was built; every worker calls this, the chief alone with a
+    checkpoint. Returns these values, a list each with a value an epoch. Raises ExpectedError as
+    soon as a number is not finite, see callbacks.StopDiverged.
     """
     fit_first_layer(model, train_split.images)
     batches = TrainingBatches(train_split, recipe.batch_size, recipe.steps_per_epoch, seed)
@@ -204,7 +192,10 @@ def train(
     phases = _Phases(model, recipe, learning_rate, len(batches), distribution)
     done = _resume(model, phases, checkpoint, distribution)
     told = _OneTraining(
-        [LogLearningRate(), *callbacks, *([checkpoint] if checkpoint else [])],
+        [
+            keras.callbacks.LambdaCallback(on_epoch_begin=lambda e, logs: batches.start_at(e)),
+            LogLearningRate(), StopDiverged(), *callbacks, *([checkpoint] if checkpoint else []),
+        ],
         add_history=True, add_progbar=verbose != 0, model=model,
         verbose=verbose, epochs=recipe.epochs, steps=len(batches),
     )  # fmt: skip
@@ -220,7 +211,6 @@ def train(
             epochs = range(start, phase.stop)
             DistributedFit(model, distribution).fit(batches, validation, epochs, told)
             continue
-        batches.start_at(start)
         model.fit(
             batches,
             epochs=phase.stop,

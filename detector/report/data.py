@@ -1,9 +1,10 @@
 """The section of the report on the data."""
 
+from detector.evaluation.metrics import percent
 from detector.report.blocks import Block, Code, Items, Paragraph, Section, Table
 from detector.report.inputs import Inputs
 from detector.report.sections import figure
-from detector.report.tables import NONE, percent
+from detector.report.tables import NONE
 
 
 def data(inputs: Inputs) -> Section:

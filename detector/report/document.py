@@ -98,7 +98,10 @@ def _test_n(inputs: Inputs) -> int:
 def _what_this_is(inputs: Inputs) -> Section:
     names, images = ", ".join(inputs.backbones), inputs.data.images
     counts = ", ".join(f"{sum(n.values()):,} for {split}" for split, n in images.items())
-    cards = [("Model card of ", Link(name, f"cards/{name}.md")) for name in inputs.backbones]
+    cards = [
+        ("Model card of ", Link(name, f"cards.md#model-card-{name.lower()}"))
+        for name in inputs.backbones
+    ]
     return Section(
         "What this is",
         [
@@ -118,14 +121,28 @@ def _what_this_is(inputs: Inputs) -> Section:
 
 
 def audit_warnings(inputs: Inputs) -> list[str]:
-    """Give the warnings of the audits of the archive and of the external sets."""
+    """Give the warnings of the audits of the archive and of the external sets, and of networks.
+
+    Each once. A network is warned of whose input is smaller than the images.
+    """
     audit, bad = inputs.data, inputs.data.bad_files.count
     found = list(audit.warnings)
     if bad:
         found.append(f"files that could not be used and were left out: {bad:,}")
+    for of_one in inputs.backbones.values():
+        found += of_one.evaluation.warnings
+    size = inputs.params.data.image_size
+    for name in inputs.backbones:
+        side = inputs.params.model[name].input_pixels
+        if side < size:
+            found.append(
+                f"{name} looks at {side}x{side} pixels, {100 * (side / size) ** 2:.2g} % of the "
+                f"{size}x{size} of the images: traces finer than that are averaged away "
+                f"(model.{name}.input_size)"
+            )
     for name, of_set in inputs.external.sets.items():
         found += [f"set {name}: {warning}" for warning in of_set.warnings]
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _warning_section(inputs: Inputs) -> Section:
@@ -146,9 +163,10 @@ def _results(inputs: Inputs) -> Section:
         [
             Paragraph(
                 f"Metrics on the {n:,} test images. Intervals are of 95 %: Wilson's for shares of "
-                "counted images (accuracy, precision, recall), a bootstrap within each class "
-                f"({inputs.params.evaluate.resamples:,} resamples) for the others, "
-                "whose interval of a perfect score is a point and so too narrow."
+                "counted images (accuracy, precision, recall), put together from these for "
+                "balanced accuracy and F1, a smoothed bootstrap within each class "
+                f"({inputs.params.evaluate.resamples:,} resamples) for the areas and the log loss. "
+                "n is what a figure is of: all images, those of one class, or those called so."
             ),
             report_tables.headline(inputs),
             figure(
@@ -186,9 +204,10 @@ def _pairs(inputs: Inputs) -> Section:
 
 def _cost(inputs: Inputs) -> Section:
     timings = (
-        "Images a second differ from run to run and machine to machine, so they are not in here: ",
-        Code("metrics/cost/<backbone>/"),
-        " has them.",
+        "Images a second differ from run to run and machine to machine, so they are not in here: "
+        "the stages train, evaluate and report print them, and ",
+        Code(".work/cost"),
+        " keeps them.",
     )
     return Section("Cost", [*report_tables.cost(inputs), Paragraph(timings)])
 

@@ -25,12 +25,17 @@ class _File(BaseModel):
 
 
 class Interval(_File):
-    """A figure with the ends of its 95 % interval and the number of images it is of."""
+    """A figure with the ends of its 95 % interval and the number of images it is of.
+
+    n_fake and n_real where it is of both classes.
+    """
 
     value: float
     low: float
     high: float
     n: int | None = None
+    n_fake: int | None = None
+    n_real: int | None = None
 
 
 class Confusion(_File):
@@ -128,6 +133,7 @@ class Evaluation(_File):
     selective: Selective
     size: Size
     normalization: Normalization
+    warnings: list[str] = []
 
 
 class Means(_File):
@@ -166,12 +172,13 @@ class ExternalResult(_File):
 
 
 class Counts(_File):
-    """Four counts of McNemar's test."""
+    """Four counts of McNemar's test, and its p."""
 
     both_right: int
     only_a: int
     only_b: int
     both_wrong: int
+    p_value: float
 
 
 class Difference(_File):

@@ -14,10 +14,10 @@ from detector.settings import Augmentation, ModelParams
 
 
 def model_card(inputs: Inputs, name: str) -> str:
-    """Give the card of one backbone in Markdown, for a folder beside the report's index.md."""
+    """Give the card of one backbone in Markdown, for a file beside the report's index.md."""
     of_one = replace(inputs, backbones={name: inputs.backbones[name]}, pairs={})
     backbone = inputs.backbones[name]
-    found = audit_warnings(inputs)
+    found = audit_warnings(of_one)
     return render(
         "model_card.md.j2",
         name=name,

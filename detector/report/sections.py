@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from detector.evaluation.metrics import percent
 from detector.report.blocks import Block, Code, Figure, Notice, Paragraph, Section, Table
 from detector.report.inputs import ExternalResult, ExternalSet, Inputs, Interval
-from detector.report.tables import NONE, percent, with_ends
+from detector.report.tables import NONE, with_ends
 
 
 def figure(inputs: Inputs, path: str, alt: str, reading: str) -> Figure:

@@ -1,12 +1,12 @@
 """The tables of the report and the sentences that carry figures. Nothing is measured here."""
 
 from scipy.special import expit
-from scipy.stats import binomtest
 
 from detector.evaluation import comparison
 from detector.evaluation.calibration import logit
 from detector.evaluation.decision import Decision
-from detector.evaluation.intervals import wilson
+from detector.evaluation.intervals import share_interval
+from detector.evaluation.metrics import percent
 from detector.report.blocks import Items, Paragraph, Table
 from detector.report.inputs import Confusion, Evaluation, Inputs, Interval, Metrics
 
@@ -27,20 +27,23 @@ _ROWS = (
 )
 
 
-def percent(share: float) -> str:
-    """Give 97.25 for 0.9725."""
-    return f"{100 * share:.2f}"
-
-
 def with_ends(found: float | Interval | None, unit: str = "percent") -> str:
-    """Give a figure with the ends of its interval and n, as far as it has them."""
+    """Give a figure with the ends of its interval and its n, as far as it has them.
+
+    Of a figure of both classes n is given for each: the smaller one decides what it is worth.
+    """
     write = percent if unit == "percent" else "{:.4f}".format
     if found is None:
         return NONE
     if not isinstance(found, Interval):
         return write(found)
-    n = "" if found.n is None else f", n = {found.n:,}"
-    return f"{write(found.value)} ({write(found.low)} to {write(found.high)}){n}"
+    return f"{write(found.value)} ({write(found.low)} to {write(found.high)}){_n(found)}"
+
+
+def _n(found: Interval) -> str:
+    if found.n_fake is not None:
+        return f", n = {found.n_fake:,} FAKE, {found.n_real:,} REAL"
+    return "" if found.n is None else f", n = {found.n:,}"
 
 
 def headline(inputs: Inputs) -> Table:
@@ -94,10 +97,7 @@ def fake_precision(confusion: Confusion) -> Interval | None:
     """Give the share of the images called FAKE that are, with Wilson's interval; None if none."""
     hits = confusion.FAKE_called_FAKE
     n = hits + confusion.REAL_called_FAKE
-    if not n:
-        return None
-    low, high = wilson(hits, n)
-    return Interval(value=hits / n, low=low, high=high, n=n)
+    return Interval(**share_interval(hits, n)) if n else None
 
 
 def pairs(inputs: Inputs) -> list[Items | Table]:
@@ -107,17 +107,11 @@ def pairs(inputs: Inputs) -> list[Items | Table]:
     tests, rows = {}, []
     for name, pair in inputs.pairs.items():
         counts, gain = pair.mcnemar, pair.difference
-        discordant = counts.only_a + counts.only_b
-        # metrics/compare.json has it to six digits, which makes a small one 0
-        p = binomtest(counts.only_a, discordant).pvalue if discordant else 1.0
-        tests[name] = {
-            "mcnemar": {**counts.model_dump(), "p_value": p},
-            "difference": gain.model_dump(),
-        }
+        tests[name] = {"mcnemar": counts.model_dump(), "difference": gain.model_dump()}
         found = [counts.both_right, counts.only_a, counts.only_b, counts.both_wrong]
         damaged = None if pair.robustness is None else pair.robustness.corrupted
         gaps = with_ends(gain.roc_auc, "plain"), with_ends(damaged)
-        rows.append([name, *(f"{n:,}" for n in found), f"{p:.2g}", *gaps])
+        rows.append([name, *(f"{n:,}" for n in found), f"{counts.p_value:.2g}", *gaps])
     lines = comparison.pairs_in_words(tests).splitlines()
     columns = ["a minus b", "both right", "only a", "only b", "both wrong", "p", "AUC, a minus b",
                "mean accuracy on changed images, a minus b, points"]  # fmt: skip
@@ -139,7 +133,7 @@ def decision_items(decision: Decision) -> list[str]:
         "0.5": "fixed, not chosen",
         "balanced": "the highest balanced accuracy (mean of the recalls of REAL and of FAKE)",
     }
-    share = decision.goal.removeprefix("fpr=")
+    share = decision.goal.removeprefix("fpr_")
     goal = goals.get(decision.goal, f"at most {share} of the REAL images called FAKE")
     lean = "too sure" if decision.temperature > 1 else "not sure enough"
     said = "says nothing to change" if decision.temperature == 1 else f"says they were {lean}"
@@ -247,7 +241,7 @@ def normalization(inputs: Inputs) -> Table:
     rows = []
     for name, backbone in inputs.backbones.items():
         found = backbone.evaluation.normalization
-        moving, batch = (f"{100 * a:.2f}" for a in (found.accuracy.moving, found.accuracy.batch))
+        moving, batch = map(percent, (found.accuracy.moving, found.accuracy.batch))
         apart = (
             NONE if value is None else f"{value:.2f}"
             for value in (found.mean_apart, found.variance_apart)
