@@ -10,7 +10,10 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONPATH
 
-.PHONY: repro test quicktest soak lint params verify mutants bench ablation audit demo requirements
+.PHONY: help repro test quicktest soak lint params verify mutants bench ablation audit demo requirements
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 repro: $(VENV)/installed  ## run the pipeline on the data and backbones of params.yaml
 	$(BIN)/dvc repro
@@ -24,7 +27,7 @@ quicktest: $(VENV)/installed-test  ## the tests that train nothing
 soak: $(VENV)/installed-test  ## the long tests of faults and fuzzing
 	$(BIN)/python -m pytest -m soak
 
-lint: $(VENV)/installed-test
+lint: $(VENV)/installed-test  ## ruff, as CI runs it
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
@@ -32,23 +35,23 @@ params: $(VENV)/installed  ## compose conf/ into params.yaml, as `dvc exp run` d
 	$(BIN)/python -m conf.compose
 
 verify: $(VENV)/installed  ## run the pipeline twice in a clean clone, compare all bytes; 20 minutes
-	$(BIN)/python -m tools.verify
+	$(BIN)/python -m tests.verify
 
 AREA := evaluation
 mutants: $(VENV)/installed-test  ## change the code in small ways, see whether a test fails; an hour
-	$(BIN)/python -m tools.mutants $(AREA)
+	$(BIN)/python -m tests.mutants $(AREA)
 
 # ARCHIVE=my.zip measures at full size, for two hours; without it a trial on the sample, for seconds.
 bench: $(VENV)/installed  ## measure speed and memory; see benchmarks/README.md
-	$(BIN)/python -m benchmarks $(if $(ARCHIVE),--archive $(ARCHIVE),--quick --archive sample/sample.zip --out .work/benchmarks)
+	$(BIN)/python -m benchmarks $(if $(ARCHIVE),--archive $(ARCHIVE),--quick --archive data/sample/sample.zip --out .work/benchmarks)
 
 # Of the paper's data and recipe, 14 trainings of ResNet-50: some hours of one GPU. Other data or backbone:
 # make ablation ABLATION="--model resnet50v2 -S train=tuned"
 ABLATION := -S data=cifake -S train=paper
 ablation: $(VENV)/installed  ## transfer ResNet-50 in every way, to see why it fails; needs a GPU
-	$(BIN)/python -m tools.transfers queue $(ABLATION)
+	$(BIN)/python -m benchmarks.transfers queue $(ABLATION)
 	$(BIN)/dvc exp run --run-all
-	$(BIN)/python -m tools.transfers table $(ABLATION)
+	$(BIN)/python -m benchmarks.transfers table $(ABLATION)
 
 demo: $(VENV)/installed  ## a page on this machine that answers for images; see the README
 	$(BIN)/python -m detector demo
@@ -59,7 +62,7 @@ AUDIT := .work/audit
 audit:  ## ask the package index for known weaknesses of everything pinned; needs the network
 	$(PYTHON) -m venv $(AUDIT)
 	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
-	$(AUDIT)/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes $(addprefix -r ,requirements.txt requirements-test.txt requirements-gpu.txt)
+	$(AUDIT)/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes $(addprefix -r ,requirements.txt requirements/test.txt requirements/gpu.txt)
 
 $(VENV)/installed: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version.split()[0] + ": make PYTHON=python3.11")'
@@ -68,13 +71,13 @@ $(VENV)/installed: $(REQUIREMENTS)
 	$(PIP_INSTALL) -r $(REQUIREMENTS)
 	@touch $@
 
-$(VENV)/installed-test: requirements-test.txt $(VENV)/installed
-	$(PIP_INSTALL) -r requirements-test.txt
+$(VENV)/installed-test: requirements/test.txt $(VENV)/installed
+	$(PIP_INSTALL) -r requirements/test.txt
 	@touch $@
 
-# After a change of a requirements*.in: pin everything anew, with hashes, for every platform.
+# After a change of a requirements/*.in: pin everything anew, with hashes, for every platform.
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
-requirements:
-	$(UV_COMPILE) requirements.in -o requirements.txt
-	$(UV_COMPILE) requirements-gpu.in -o requirements-gpu.txt
-	$(UV_COMPILE) requirements-test.in -o requirements-test.txt
+requirements:  ## pin everything anew after a change of requirements/*.in; needs uv
+	$(UV_COMPILE) requirements/requirements.in -o requirements.txt
+	$(UV_COMPILE) requirements/gpu.in -o requirements/gpu.txt
+	$(UV_COMPILE) requirements/test.in -o requirements/test.txt

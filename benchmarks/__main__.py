@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.common import PARTS, check, child, child_environment, parser, say
 from benchmarks.report import write_report
 from conf.compose import compose
-from detector.errors import ExpectedError
-from stages.common import run
+from detector.base.errors import ExpectedError
+from detector.base.program import run
 
 
 def main() -> None:

@@ -24,11 +24,11 @@ from tabulate import tabulate
 from benchmarks import machine
 from benchmarks.common import params, rounded, say
 from benchmarks.variations import VARIATIONS, Variation
-from detector.data.arrays import Split, load_split
-from detector.files import replacing
+from detector.base.arrays import Split, load_split
+from detector.base.files import replacing
+from detector.base.program import run
 from detector.networks.runtime import start_keras
 from detector.params import Params
-from stages.common import run
 
 BASE = next(iter(VARIATIONS))
 
@@ -40,9 +40,9 @@ def trained(
     start_keras(seed)
     import keras
 
+    from detector.diagnosis.cost import size
     from detector.networks import model as networks
-    from detector.networks import training
-    from detector.networks.cost import size
+    from detector.training import fit as training
 
     chosen = settings.model["cnn32"].model_copy(update=variation.model)
     changes = dict(variation.recipe)

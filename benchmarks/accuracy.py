@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.common import Measured, median, params_of, row, run_part, say
-from detector.data.arrays import Split, load_split
+from detector.base.arrays import Split, load_split
 from detector.networks.runtime import start_keras
 from detector.networks.whitening import fit_first_layer
 

@@ -29,17 +29,16 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.common import params, rounded, say
-from detector.data.arrays import Split, load_split
+from benchmarks.transfer_report import GRID, Way, figure, markdown
+from benchmarks.transfer_report import ways as ways_to_transfer
+from detector.base.arrays import Split, load_split
+from detector.base.files import replacing
+from detector.base.program import run
 from detector.figures import style
-from detector.files import replacing
-from detector.networks.backbones import BACKBONES, Backbone
 from detector.networks.runtime import start_keras
 from detector.params import Params
-from stages.common import run
-from tools import transfers
-from tools.transfer_report import Way, figure, markdown
 
-NAME, SIZE = "resnet_small", 64
+NAME, SIZE = "ResNetSmall", 64
 # As ResNet-50's last 50 of 175 layers: the last stage and the end of the one before it.
 SHARE_OF_LAST_50 = 50 / 175
 LAYERS = {0: "0", 50: "last 2/7", "all": "all"}  # of the ablation: of this network
@@ -49,27 +48,24 @@ PAPER, CURE = ("rescale", "train", "all", 0.99), ("imagenet", "train", "all", 0.
 TURNS = 4  # of 90 degrees
 
 
-class SmallResNet(Backbone):
-    """ResNet-50's stem and four stages of two bottleneck blocks, a quarter as wide."""
+def resnet_small(include_top: bool, weights: str | None, input_shape: tuple) -> Any:
+    """Build ResNet-50's stem and four stages of two bottleneck blocks, a quarter as wide."""
+    # Not public, but the builder of every ResNet of keras.applications.
+    from keras.src.applications import resnet
 
-    def build(self, input_pixels: int, weights: str | None) -> Any:
-        """Give the network for float N,S,S,3; weights: a path, or None for random ones."""
-        # Not public, but the builder of every ResNet of keras.applications.
-        from keras.src.applications import resnet
+    def stages(x: Any) -> Any:
+        for i, width in enumerate((16, 32, 64, 128), start=2):
+            stride = 1 if i == 2 else 2
+            x = resnet.stack_residual_blocks_v1(x, width, 2, stride1=stride, name=f"conv{i}")
+        return x
 
-        def stages(x: Any) -> Any:
-            for i, width in enumerate((16, 32, 64, 128), start=2):
-                stride = 1 if i == 2 else 2
-                x = resnet.stack_residual_blocks_v1(x, width, 2, stride1=stride, name=f"conv{i}")
-            return x
-
-        network = resnet.ResNet(
-            stages, preact=False, use_bias=True, include_top=False, weights=None,
-            input_shape=(input_pixels, input_pixels, 3), name=NAME,
-        )  # fmt: skip
-        if weights is not None:
-            network.load_weights(weights)
-        return network
+    network = resnet.ResNet(
+        stages, preact=False, use_bias=True, include_top=include_top, weights=None,
+        input_shape=input_shape, name="resnet_small",
+    )  # fmt: skip
+    if weights is not None:
+        network.load_weights(weights)
+    return network
 
 
 def main() -> None:
@@ -115,8 +111,15 @@ def parse() -> argparse.Namespace:
 
 @contextmanager
 def known_backbone() -> Iterator[None]:
-    """Let `resnet_small` be a backbone like all others."""
-    with mock.patch.dict(BACKBONES, {NAME: SmallResNet("ResNet", "resnet", minimum_size=32)}):
+    """Let the small ResNet be a builder like Keras' own, with the preprocessing of ResNet-50."""
+    import keras
+
+    from detector.networks import builders
+
+    with (
+        mock.patch.object(resnet_small, "__module__", keras.applications.ResNet50.__module__),
+        mock.patch.dict(builders.BUILDERS, {NAME: resnet_small}),
+    ):
         yield
 
 
@@ -126,7 +129,7 @@ def ways(only_paper: bool) -> list[tuple[str, str, str, float]]:
         return [PAPER, CURE]
     return [
         (preprocessing, batchnorm, LAYERS[count], momentum)
-        for preprocessing, batchnorm, count, momentum in transfers.ways()
+        for preprocessing, batchnorm, count, momentum in ways_to_transfer()
     ]
 
 
@@ -136,7 +139,7 @@ def pretrain(splits: dict[str, Split], path: Path, options: argparse.Namespace) 
 
     start = time.perf_counter()
     pixels, turns = turned(splits["train"])
-    backbone = BACKBONES[NAME].build(SIZE, None)
+    backbone = resnet_small(False, None, (SIZE, SIZE, 3))
     layers = keras.layers
     images = keras.Input((pixels.shape[1], pixels.shape[1], 3), dtype="uint8")
     x = layers.Resizing(SIZE, SIZE)(layers.Rescaling(1.0)(images))
@@ -180,7 +183,7 @@ def settings_of(way: tuple[str, str, str, float], weights: Path, layers: int) ->
     base = params("model=resnet50", "train=paper")
     chosen = base.model["resnet50"].model_copy(
         update={
-            "backbone": NAME, "weights": str(weights), "input_size": SIZE,
+            "builder": NAME, "weights": str(weights), "input_size": SIZE,
             "preprocessing": preprocessing, "batchnorm": batchnorm, "trainable_layers": count,
             "bn_momentum": momentum,
         }
@@ -197,13 +200,13 @@ def transfer(
     """Train REAL against FAKE in one way. Returns its accuracies and its diagnosis."""
     import keras
 
+    from detector.diagnosis.normalization import diagnosis
     from detector.networks.model import build_model
-    from detector.networks.normalization import diagnosis
-    from detector.networks.training import train
+    from detector.training.fit import train
 
     keras.utils.clear_session()
     keras.utils.set_random_seed(options.seed)
-    base = settings_of(way, weights, len(BACKBONES[NAME].build(SIZE, None).layers))
+    base = settings_of(way, weights, len(resnet_small(False, None, (SIZE, SIZE, 3)).layers))
     recipe = base.train.model_copy(
         update={"epochs": options.epochs, "steps_per_epoch": options.steps}
     )
@@ -215,7 +218,7 @@ def transfer(
     history = train(model, splits["train"], val, recipe, rate, options.seed, [], verbose=0)
     found = diagnosis(model, val.images, val.labels, recipe.batch_size)
     said = {
-        **dict(zip(transfers.GRID, way, strict=True)),
+        **dict(zip(GRID, way, strict=True)),
         "training_accuracy": history["accuracy"],
         "validation_accuracy": history["val_accuracy"],
         "seconds": time.perf_counter() - start,
@@ -236,11 +239,11 @@ def some(split: Split, count: int, seed: int) -> Split:
 
 def way_of(run: dict[str, Any]) -> Way:
     """Give what the table and the figure show of a run."""
-    from detector.networks.normalization import summary
+    from detector.diagnosis.normalization import summary
 
     found = summary(run)
     return Way(
-        *(run[key] for key in transfers.GRID),
+        *(run[key] for key in GRID),
         run["training_accuracy"][-1],
         *(found["accuracy"][name] for name in ("moving", "batch")),
         found["mean_apart"],

@@ -15,10 +15,10 @@ import yaml
 
 from benchmarks import machine
 from conf.compose import compose
-from detector.errors import ExpectedError
-from detector.files import replacing
+from detector.base.errors import ExpectedError
+from detector.base.files import replacing
+from detector.base.program import run
 from detector.params import Params, validate
-from stages.common import run
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = (

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from detector.data.arrays import Split
+from detector.base.arrays import Split
 from detector.networks.batches import TrainingBatches
 
 JUDGED_AT_ONCE = 500  # images

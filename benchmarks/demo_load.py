@@ -31,11 +31,11 @@ from PIL import Image
 
 from benchmarks import machine
 from benchmarks.common import ROOT, child_environment, rounded
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from detector.base.program import run
 from detector.networks.runtime import start_keras
-from stages.common import run
 
-SAMPLE = ROOT / "sample/sample.zip"
+SAMPLE = ROOT / "data/sample/sample.zip"
 PHOTOGRAPH = (4000, 3000)  # pixels
 
 

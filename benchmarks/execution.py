@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.common import Measured, pairs, params_of, row, run_part, say
-from detector.data.arrays import Split, load_split
+from detector.base.arrays import Split, load_split
 from detector.networks.runtime import start_keras
 from detector.params import Params
 

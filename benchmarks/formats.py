@@ -19,9 +19,9 @@ from tabulate import tabulate
 
 from benchmarks.common import Measured, pairs, row, say, write
 from benchmarks.growth import repeat_images
-from detector.data.arrays import Split, load_split
+from detector.base.arrays import Split, load_split
+from detector.base.program import run
 from detector.networks.runtime import start_keras
-from stages.common import run
 
 FILES, BUFFER, BATCH = 16, 10_000, 64
 

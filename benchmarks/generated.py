@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from detector.data.layout import CLASSES
+from detector.base.layout import CLASSES
 
 TEST_SHARE = 6  # one image of so many is for the test, as in CIFAKE
 PIXELS = 2**18  # drawn at once
@@ -35,7 +35,7 @@ def write_archive(path: Path, count: int, size: int, seed: int = 1) -> None:
     )
     with (
         zipfile.ZipFile(path, "w") as archive,
-        tqdm(total=count, desc="generate", unit="img", mininterval=1) as bar,
+        tqdm(total=count, desc="generate", unit="img", mininterval=1, disable=None) as bar,
     ):
         for place, file in enumerate(itertools.chain.from_iterable(parts)):
             split = "test" if place // 2 % TEST_SHARE == 0 else "train"

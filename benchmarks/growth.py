@@ -23,8 +23,8 @@ from benchmarks.common import (
     run_part,
     say,
 )
-from detector.data.arrays import SplitWriter, load_split
-from detector.errors import ExpectedError
+from detector.base.arrays import SplitWriter, load_split
+from detector.base.errors import ExpectedError
 from detector.networks.runtime import start_keras
 
 SIZES, QUICK_SIZES = (15_000, 30_000, 60_000, 120_000), (320, 640)  # images

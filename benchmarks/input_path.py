@@ -13,8 +13,8 @@ from PIL import Image
 from scipy import ndimage
 
 from benchmarks.common import Measured, pairs, params_of, row, run_part, say
-from detector.data.arrays import Split, load_split
-from detector.data.layout import CLASSES
+from detector.base.arrays import Split, load_split
+from detector.base.layout import CLASSES
 from detector.networks.runtime import start_keras
 
 SIDE, BATCH, ZOOM = 224, 64, 0.2  # of the paper

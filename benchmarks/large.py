@@ -23,7 +23,7 @@ from benchmarks.common import Measured, child, row, say, write
 from benchmarks.generated import write_archive
 from benchmarks.growth import growth_exponent
 from benchmarks.preprocess import prepare, watched
-from stages.common import run
+from detector.base.program import run
 
 LINEAR = 1.05  # exponent
 MEMORY = 2 * 1024  # MiB
@@ -92,7 +92,7 @@ def measured(count: int, size: int, quick: bool) -> dict[str, Any]:
             "size": size,
             "archive_bytes": archive.stat().st_size,
             "array_bytes": arrays,
-            "audit": json.loads((place / "metrics/data.json").read_text())["near_duplicates"],
+            "audit": json.loads((place / "data/audit.json").read_text())["near_duplicates"],
             "preprocess": decoded,
             "epoch": epoch,
         }

@@ -24,7 +24,9 @@ from PIL import Image
 
 from benchmarks.common import Measured, child_environment, median, pairs, params, row, run_part, say
 from benchmarks.preprocess import tree_memory
-from detector.data.arrays import load_split
+from detector.base.arrays import load_split
+from detector.base.errors import ExpectedError
+from detector.base.section import ClassCounts
 from detector.deployment.familiarity import limits, statistics
 from detector.deployment.model_archive import (
     DecisionRule,
@@ -35,9 +37,7 @@ from detector.deployment.model_archive import (
     Versions,
     write_model,
 )
-from detector.errors import ExpectedError
 from detector.networks.runtime import start_keras
-from detector.settings import ClassCounts
 
 IMAGES, QUICK_IMAGES, MORE = 10_000, 600, 4  # MORE: times as many
 START_BAR = 1.3  # of importing TensorFlow and loading the weights
@@ -47,7 +47,7 @@ LOAD = """
 import sys
 import tensorflow
 from detector.networks.model import load_trained
-from detector.settings import ModelParams
+from detector.networks.settings import ModelParams
 load_trained(sys.argv[1], ModelParams.model_validate_json(sys.argv[2]), int(sys.argv[3]))
 """
 Run = tuple[float, float]  # seconds, peak MiB
@@ -183,7 +183,7 @@ def timed(arguments: list[str], folder: Path) -> Run:
 
 def rate_alone(model: Any, images: np.ndarray, seconds: float) -> float:
     """Measure the images a second of the network on a resident batch."""
-    from detector.networks.clock import inference_rate
+    from detector.diagnosis.cost import inference_rate
 
     batch = params("model=cnn32").evaluate.batch_size
     return inference_rate(model, images, batch, seconds)["inference_images_per_second"]

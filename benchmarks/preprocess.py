@@ -31,8 +31,8 @@ from tabulate import tabulate
 from benchmarks.common import Measured, check, child, child_environment, pairs, parser, row, say
 from benchmarks.common import write as write_result
 from conf.compose import compose
-from detector.errors import ExpectedError
-from stages.common import run
+from detector.base.errors import ExpectedError
+from detector.base.program import run
 
 WRITTEN = Path("written.txt")  # holds the time at which the arrays were written
 SHARES = (8, 4, 2, 1)  # an eighth, ...
@@ -201,7 +201,7 @@ def tree_memory(process: psutil.Process) -> int:
 
 def images(folder: Path) -> int:
     """Count what the stage wrote."""
-    report = json.loads((folder / "metrics/data.json").read_text())
+    report = json.loads((folder / "data/audit.json").read_text())
     return sum(sum(counts.values()) for counts in report["images"].values())
 
 

@@ -10,8 +10,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from tabulate import tabulate
 
 from benchmarks.common import PARTS
+from detector.base.files import replacing
 from detector.figures import style
-from detector.files import replacing
 
 plt = style.plt
 

@@ -19,9 +19,8 @@ from typing import Any
 import yaml
 
 from benchmarks import machine
-from detector.data.arrays import Split, load_split
-from detector.errors import ExpectedError
-from detector.networks.backbones import BACKBONES
+from detector.base.arrays import Split, load_split
+from detector.base.errors import ExpectedError
 from detector.networks.runtime import start_keras
 from detector.params import Params, validate
 
@@ -87,12 +86,13 @@ def trained(
     import keras
 
     from benchmarks.stretches import Laps
-    from detector.networks import cost, training
-    from detector.networks.clock import EpochClock
+    from detector.diagnosis import cost
     from detector.networks.model import build_model
+    from detector.training import fit as training
+    from detector.training.clock import EpochClock
 
     settings, recipe = params.model[name], params.train
-    if options.size and BACKBONES[name].module:
+    if options.size and not settings.own:
         settings = settings.model_copy(update={"input_size": options.size})
     changes = {"deterministic": False, "epochs": options.epochs, "batch_size": options.batch}
     changes |= {"steps_per_epoch": options.steps or recipe.steps_per_epoch}
@@ -112,7 +112,7 @@ def trained(
     share = speed and TRAINING * size["flops_per_image"] * speed / peak
     print(f"{name}: {speed and round(speed)} images/s", file=sys.stderr, flush=True)
     return {
-        "input_pixels": settings.input_pixels,
+        "input_pixels": size["input_pixels"],
         "batch_size": batch_size,
         "xla": training.use_xla(recipe),
         "parameters": size["parameters"],

@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 from benchmarks.common import Measured, pairs, params_of, row, run_part, say
-from detector.data.arrays import Split, load_split
+from detector.base.arrays import Split, load_split
 from detector.networks.runtime import start_keras
 
 SMALL, LARGE = 1.05, 1.01  # bars of cnn32 and of the backbones of keras.applications

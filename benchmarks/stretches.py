@@ -7,11 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from detector.data.arrays import Split
+from detector.base.arrays import Split
 from detector.networks.batches import TrainingBatches
 from detector.networks.model import build_model
-from detector.networks.training import make_optimizer, use_xla
 from detector.params import Params
+from detector.training.fit import make_optimizer, use_xla
 
 WARM_UP = 3  # steps
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.common import Measured, params, params_of, row, run_part, say
 from benchmarks.machine import matmul_peak
-from detector.data.arrays import Split, load_split
+from detector.base.arrays import Split, load_split
 from detector.networks.runtime import start_keras
 
 TRAINING = 3  # a backward pass takes two products for each one of the forward pass
@@ -40,8 +40,8 @@ def speeds(name: str, split: Split, peak: float, options: argparse.Namespace) ->
     import keras
 
     from benchmarks.stretches import Resident, compiled, fit_seconds, steps_for
-    from detector.networks import cost
-    from detector.networks.clock import inference_rate
+    from detector.diagnosis import cost
+    from detector.diagnosis.cost import inference_rate
 
     chosen = params_of(name, options)
     keras.config.set_dtype_policy("float32")

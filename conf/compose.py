@@ -12,9 +12,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from detector.errors import ExpectedError
-from detector.files import replacing
-from stages.common import PARAMS_FILE, run
+from detector.base.errors import ExpectedError
+from detector.base.files import replacing
+from detector.base.params import PARAMS_FILE
+from detector.base.program import run
 
 CONF = Path(__file__).resolve().parent
 

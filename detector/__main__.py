@@ -5,9 +5,9 @@ import sys
 
 import typer
 
-from detector.commands.demo import demo
 from detector.commands.export import export
 from detector.commands.predict import predict
+from detector.demo.command import demo
 
 app = typer.Typer(
     add_completion=False,

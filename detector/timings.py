@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from detector.files import replacing
+from detector.base.files import replacing
 
 FOLDER = Path(".work/cost")
 IN_WORDS = {
@@ -23,10 +23,10 @@ IN_WORDS = {
 def keep(name: str, work: str, timing: dict[str, Any]) -> None:
     """Keep the timing of a backbone's `work`, a key of IN_WORDS, and print it in one line.
 
-    timing: of detector.networks.clock. Raises ExpectedError when it cannot be written.
+    timing: of detector.training.clock. Raises ExpectedError when it cannot be written.
     """
     with replacing(FOLDER / name / f"{work}.json") as path:
-        text = json.dumps(timing | {"weights_sha256": _weights(name)}, indent=2)
+        text = json.dumps(timing | {"weights_sha256": _weights(name)}, indent=2, allow_nan=False)
         path.write_text(text + "\n", encoding="utf-8")
     print(f"{name}: {IN_WORDS[work].format(**timing)}")
 

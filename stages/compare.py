@@ -6,23 +6,28 @@ from pathlib import Path
 
 import pandas as pd
 
-from detector.evaluation import comparison, metrics
+from detector.archives.settings import DataParams
+from detector.base.files import replacing, write_json
+from detector.base.params import read_params
+from detector.base.program import run
+from detector.base.section import Seed
+from detector.comparison import figures
+from detector.comparison import paired as comparison
+from detector.comparison.results import Result, read_result, require_same_images
+from detector.evaluation import metrics
 from detector.evaluation.calibration import reliability_table
-from detector.evaluation.results import Result, read_result, require_same_images
-from detector.evaluation.robustness import from_clean
+from detector.evaluation.levels import from_clean
 from detector.evaluation.selective import risk_coverage
-from detector.figures import results as figures
-from detector.figures import robustness as robustness_figures
-from detector.files import replacing, write_json
-from stages.common import read_params, run
+from detector.evaluation.settings import EvaluateParams
+from detector.networks.settings import Models
 
 RESULTS = Path("data/results")
 ASIDE = Path(".work/results")
 
 
 def main() -> None:
-    """Write the table (JSON, Markdown), overlaid curves and figures of all backbones of the run."""
-    params = read_params()
+    """Write the metrics of each backbone, their comparison, overlaid curves and figures."""
+    params = read_params(seed=Seed, data=DataParams, model=Models, evaluate=EvaluateParams)
     names = list(params.model)
     set_aside(names)
     loaded = {name: read_result(RESULTS / name) for name in names}
@@ -30,7 +35,7 @@ def main() -> None:
     labels = loaded[names[0]].test["label"].to_numpy()
     rows = comparison.comparison_rows(
         {name: result.metrics for name, result in loaded.items()},
-        {name: settings.backbone for name, settings in params.model.items()},
+        {name: settings.builder for name, settings in params.model.items()},
     )
     n = len(labels)
     pairs = comparison.paired_tests(
@@ -45,9 +50,11 @@ def main() -> None:
         loaded[names[0]].damaged_labels,
         {name: result.damaged_right for name, result in loaded.items()},
     )
-    words = comparison.caption(params.data.name, params.data.kaggle_dataset == comparison.CIFAKE, n)
+    is_cifake = params.data.kaggle_dataset == comparison.CIFAKE
+    words = comparison.caption(params.data.name, is_cifake, n)
     title = f"{params.data.name}, {n:,} test images"
-    write(rows, pairs, overlaid(loaded), words, title)
+    tables = overlaid(loaded) | {"comparison": comparison.chart_rows(rows, title, is_cifake)}
+    write(loaded, rows, pairs, tables, words, title, is_cifake)
 
 
 def overlaid(loaded: dict[str, Result]) -> dict[str, pd.DataFrame]:
@@ -63,6 +70,9 @@ def overlaid(loaded: dict[str, Result]) -> dict[str, pd.DataFrame]:
             "reliability": reliability_table(labels, result.calibrated),
             "learning": result.history,
             "robustness": from_clean(result.damaged),
+            "confusion": metrics.confusion_table(
+                labels, result.calibrated, result.decision.threshold
+            ),
         }.items():
             parts.setdefault(kind, []).append(curve)
     return {
@@ -89,37 +99,43 @@ def set_aside(names: list[str]) -> None:
 
 
 def write(
+    loaded: dict[str, Result],
     rows: pd.DataFrame,
     pairs: dict[str, dict],
     tables: dict[str, pd.DataFrame],
     words: str,
     title: str,
+    is_cifake: bool,
 ) -> None:
     """Write the outs of the stage."""
     nested: dict[str, dict] = {}
     for row in rows.itertuples(index=False):
         nested.setdefault(row.backbone, {}).setdefault(row.source, {})[row.metric] = row.value
+    for name, result in loaded.items():
+        nested[name]["size"] = result.size
     nested |= metrics.rounded(pairs)
     with (
-        replacing("metrics/compare.json") as report,
-        replacing("metrics/compare.md") as markdown,
+        replacing("metrics") as headlines,
         replacing("plots/compare") as folder,
     ):
-        write_json(report, nested)
+        headlines.mkdir()
+        for name, result in loaded.items():
+            write_json(headlines / f"{name}.json", result.headline)
         table = comparison.markdown_table(rows, words)
         tested = comparison.pairs_in_words(pairs)
-        markdown.write_text(f"{table}\n{tested}" if tested else table, encoding="utf-8")
         folder.mkdir()
+        write_json(folder / "compare.json", nested)
+        (folder / "compare.md").write_text(
+            f"{table}\n{tested}" if tested else table, encoding="utf-8"
+        )
         for kind, curve in tables.items():
             curve.to_csv(folder / f"{kind}.csv", index=False)
         figures.curves(tables["roc"], tables["precision_recall"], title, folder / "curves.png")
         figures.risk_coverage(tables["risk_coverage"], title, folder / "risk_coverage.png")
         figures.learning_curves(tables["learning"], title, folder / "learning_curves.png")
         damaged = f"{title}, of which {tables['robustness']['n'].iloc[0]:,} are damaged"
-        robustness_figures.robustness_curves(
-            tables["robustness"], damaged, folder / "robustness.png"
-        )
-        figures.comparison(rows, f"here: {title}; paper: CIFAKE", folder / "paper.png")
+        figures.robustness_curves(tables["robustness"], damaged, folder / "robustness.png")
+        figures.comparison(rows, title, is_cifake, folder / "paper.png")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from detector.data.arrays import Split, at_once, load_split
-from detector.data.corruptions import (
+from detector.base.arrays import Split, at_once, load_split
+from detector.base.files import replacing
+from detector.base.params import read_params
+from detector.base.program import run
+from detector.base.section import Seed
+from detector.corruption.corruptions import (
     Level,
     choose_rows,
     corrupt,
@@ -14,9 +18,8 @@ from detector.data.corruptions import (
     levels_table,
     load_corrupted,
 )
-from detector.figures.robustness import corruption_sheet
-from detector.files import replacing
-from stages.common import read_params, run
+from detector.corruption.figures import corruption_sheet
+from detector.corruption.settings import CorruptionParams
 
 # Images of 32 pixels in memory at once, 1.5 MB, eight times that as floats; fewer of larger ones
 BLOCK = 512
@@ -24,8 +27,8 @@ BLOCK = 512
 
 def main() -> None:
     """Read data/test; write data/corrupted (images, labels, names, rows, levels) and a picture."""
-    params = read_params()
-    settings = params.evaluate.robustness
+    params = read_params(seed=Seed, corruption=CorruptionParams)
+    settings = params.corruption
     found = levels(settings)
     test = load_split("data/test")
     rows = choose_rows(test.labels, settings.max_images, params.seed)
@@ -50,7 +53,9 @@ def write_images(path: Path, test: Split, rows: np.ndarray, found: list[Level], 
     step = at_once(BLOCK, test.images.shape[1])
     with (
         open(path, "wb") as file,
-        tqdm(total=shape[0] * shape[1], desc="corrupt", unit="img", mininterval=0.5) as bar,
+        tqdm(
+            total=shape[0] * shape[1], desc="corrupt", unit="img", mininterval=0.5, disable=None
+        ) as bar,
     ):
         np.lib.format.write_array_header_1_0(
             file, {"descr": "|u1", "fortran_order": False, "shape": shape}

@@ -5,12 +5,13 @@ import os
 import shutil
 from pathlib import Path
 
-from detector.data import archive, kaggle_download
-from detector.data.archive import BadArchive, Contents
-from detector.errors import ExpectedError
-from detector.files import replacing
-from detector.settings import DataParams
-from stages.common import read_params, run
+from detector.archives import archive, kaggle_download
+from detector.archives.archive import BadArchive, Contents
+from detector.archives.settings import DataParams
+from detector.base.errors import ExpectedError
+from detector.base.files import replacing
+from detector.base.params import read_params
+from detector.base.program import run
 
 RAW = Path("data/raw")
 WORK = Path(".work/download")  # outside the outs, which DVC deletes before a stage runs
@@ -18,7 +19,7 @@ WORK = Path(".work/download")  # outside the outs, which DVC deletes before a st
 
 def main() -> None:
     """Write data/raw/<name>.zip and say in one line what it is."""
-    data = read_params().data
+    data = read_params(data=DataParams).data
     target = RAW / f"{data.name}.zip"
     contents = from_kaggle(data, target) if data.source == "kaggle" else from_local(data, target)
     print(f"{data.name}: {contents}" + ("" if data.sha256 else _advice(data)))
@@ -69,7 +70,7 @@ def from_kaggle(data: DataParams, target: Path) -> Contents:
         os.replace(downloaded, refused)
         raise ExpectedError(
             f"{data.kaggle_dataset} version {data.kaggle_version}: {error}; the file is kept as "
-            f"{refused}; run again to download it afresh, or correct the pins in {data.watch} "
+            f"{refused}; run again to download it afresh, or correct the pins in {data.path} "
             "if this is the archive you mean"
         ) from error
     _move(downloaded, target)
@@ -97,7 +98,7 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _advice(data: DataParams) -> str:
-    where = data.watch if data.source == "kaggle" else "its file in conf/data"
+    where = data.path if data.source == "kaggle" else "its file in conf/data"
     return f"; pin this sha256 as data.sha256 in {where} to refuse any other archive"
 
 

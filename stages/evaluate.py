@@ -9,17 +9,19 @@ import numpy as np
 import pandas as pd
 
 from detector import timings
-from detector.data.arrays import Split, load_split
-from detector.data.layout import CLASSES
+from detector.base.arrays import Split, load_split
+from detector.base.files import replacing, write_json
+from detector.base.params import read_params
+from detector.base.program import run
+from detector.base.section import Seed, Threads
+from detector.diagnosis import figures
 from detector.evaluation import judgement
 from detector.evaluation.calibration import reliability_table
 from detector.evaluation.decision import Decision, decide
 from detector.evaluation.predictions import predictions_table, write_predictions
-from detector.figures import explanation as explanation_figures
-from detector.figures import results as figures
-from detector.files import replacing, write_json
+from detector.evaluation.settings import EvaluateParams
 from detector.networks.runtime import start_keras
-from stages.common import read_params, run
+from detector.networks.settings import Models
 
 DIAGNOSED, DIAGNOSED_BATCH = 1024, 64  # images; that of the paper's recipe
 
@@ -29,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="a key of `model` in params.yaml")
     name = parser.parse_args().model
-    params = read_params()
+    params = read_params(seed=Seed, threads=Threads, model=Models, evaluate=EvaluateParams)
     settings = params.evaluate
     splits = {split: load_split(f"data/{split}") for split in ("val", "test")}
     model = load(name, params, splits["test"])
@@ -44,8 +46,7 @@ def main() -> None:
     judged = Judged(name, splits["test"], tables, decision)
     results = judgement.evaluate(validation, judged.test, decision, settings.resamples, params.seed)
 
-    from detector.networks.clock import inference_rate
-    from detector.networks.cost import size
+    from detector.diagnosis.cost import inference_rate, size
 
     normalization, layers = diagnose(model, splits["val"], params.seed)
     results |= {"size": size(model), "normalization": normalization}
@@ -54,6 +55,7 @@ def main() -> None:
     write(judged, results, look(model, judged), layers)
     rate = inference_rate(model, splits["test"].images, settings.batch_size)
     timings.keep(name, "prediction", rate)
+    print(judgement.in_one_line(name, results["test"]))
 
 
 @dataclass(frozen=True)
@@ -100,20 +102,19 @@ def load(name: str, params, test: Split):
 
 def predict(model, splits: dict[str, Split], batch_size: int) -> dict[str, pd.DataFrame]:
     """Give the table of predictions of each split."""
-    from detector.networks.batches import OrderedBatches
-    from detector.networks.finite import require_finite
+    from detector.networks.predicting import probabilities
 
-    tables = {}
-    for name, arrays in splits.items():
-        said = model.predict(OrderedBatches(arrays, batch_size), verbose=0)[:, 0]
-        require_finite([(f"data/{name}", said)], f"the answers of {model.name}")
-        tables[name] = predictions_table(name, arrays, said)
-    return tables
+    return {
+        name: predictions_table(
+            name, arrays, probabilities(model, arrays, batch_size, f"data/{name}")
+        )
+        for name, arrays in splits.items()
+    }
 
 
 def look(model, judged: Judged) -> Look:
     """Choose the surest images of each class, right and wrong, and find where the evidence lies."""
-    from detector.networks.gradcam import confident, grad_cam
+    from detector.diagnosis.gradcam import confident, grad_cam
 
     labels, threshold = judged.test["label"].to_numpy(), judged.decision.threshold
     groups = confident(labels, judged.calibrated, threshold)
@@ -125,7 +126,7 @@ def look(model, judged: Judged) -> Look:
 
 def diagnose(model, validation: Split, seed: int) -> tuple[dict[str, Any], pd.DataFrame]:
     """Compare batch and moving statistics on some validation images; a row for each layer."""
-    from detector.networks.normalization import diagnosis, summary
+    from detector.diagnosis.normalization import diagnosis, summary
 
     # In the arrays the classes lie one behind the other.
     rows = np.random.default_rng(seed).permutation(len(validation))[:DIAGNOSED]
@@ -140,13 +141,9 @@ def write(judged: Judged, results: dict[str, Any], seen: Look, normalization: pd
     name, decision = judged.name, judged.decision
     labels = judged.test["label"].to_numpy()
     calibrated = judged.calibrated
-    called = np.where(calibrated >= decision.threshold, "REAL", "FAKE")
-    actual = judged.test["label"].map(dict(enumerate(CLASSES)))
     with (
         replacing(f"data/results/{name}/test") as folder,
         replacing(f"models/{name}.decision.json") as chosen,
-        replacing(f"metrics/{name}/evaluation.json") as metrics,
-        replacing(f"plots/{name}/confusion.csv") as confusion,
         replacing(f"plots/{name}/confusion_matrix.png") as matrix,
         replacing(f"plots/{name}/gradcam.png") as gradcam,
         replacing(f"plots/{name}/probabilities.png") as histogram,
@@ -164,12 +161,10 @@ def write(judged: Judged, results: dict[str, Any], seen: Look, normalization: pd
             judged.title,
             reliability,
         )
-        explanation_figures.gradcam_sheet(
+        figures.gradcam_sheet(
             seen.images, seen.heat, seen.groups, seen.calibrated, judged.title, gradcam
         )
-        pd.DataFrame({"actual": actual, "called": called}).to_csv(confusion, index=False)
         decision.write(chosen)
-        write_json(metrics, results)
 
         # All of one backbone in one folder, so that compare and report depend on results alone.
         folder.mkdir()

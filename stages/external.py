@@ -1,12 +1,18 @@
-"""Stage external: the sets in evaluate.external.path become arrays, and each is audited."""
+"""Stage external: the sets in external.path become arrays, and each is audited."""
 
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from detector.data.arrays import SPLITS, load_split
-from detector.data.external import (
+from detector.archives.settings import DataParams
+from detector.archives.zips import quoted
+from detector.base.arrays import SPLITS, load_split
+from detector.base.errors import ExpectedError
+from detector.base.files import replacing, write_json
+from detector.base.params import read_params
+from detector.base.program import run
+from detector.external.sets import (
     LISTED,
     ImageSet,
     audit_set,
@@ -14,25 +20,20 @@ from detector.data.external import (
     find_sets,
     images_by_class,
 )
-from detector.data.external_images import write_set
-from detector.data.sharing import features_of, shared_images, sharing_warnings
-from detector.data.zips import quoted
-from detector.errors import ExpectedError
-from detector.files import replacing, write_json
-from stages.common import read_params, run
+from detector.external.settings import ExternalParams
+from detector.external.sharing import features_of, shared_images, sharing_warnings
+from detector.images.external_images import write_set
+from detector.preprocessing.settings import PreprocessParams
 
 BAD_FILES_OF_A_FAILED_RUN = Path(".work/external_bad_files.csv")
 
 
 def main() -> None:
-    """Write data/external (arrays of each set, list of sets, list of bad files) and the audit."""
-    params = read_params()
-    settings = params.evaluate.external
+    """Write data/sets (arrays of each set, list of sets, list of bad files) and the audit."""
+    params = read_params(data=DataParams, preprocess=PreprocessParams, external=ExternalParams)
+    settings = params.external
     found = find_sets(settings.path)
-    with (
-        replacing("data/external") as folder,
-        replacing("metrics/external.json") as report_path,
-    ):
+    with replacing("data/sets") as folder:
         folder.mkdir()
         reports = {
             one.name: prepare(one, folder, params.data.image_size, settings.recode,
@@ -53,7 +54,7 @@ def main() -> None:
         write_json(folder / "sets.json", [
             {"name": name, **report["images"]} for name, report in reports.items()
         ])  # fmt: skip
-        write_json(report_path, {"sets": {
+        write_json(folder / "audit.json", {"sets": {
             name: {key: value for key, value in report.items() if key != "bad"}
             for name, report in reports.items()
         }})  # fmt: skip
@@ -74,7 +75,7 @@ def prepare(
         **audit_set(table, size),
         "recoded": recode,
         "left_out": images_by_class(left_out),
-        # data/external/bad_files.csv has them all
+        # data/sets/bad_files.csv has them all
         "bad_files": {"count": len(bad), "first": [list(entry) for entry in bad[:LISTED]]},
         "ignored_files": {"count": len(one.ignored), "first": one.ignored[:LISTED]},
         "bad": bad,

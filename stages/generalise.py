@@ -1,4 +1,4 @@
-"""Stage generalise: what one trained backbone says of the sets in data/external, and how well."""
+"""Stage generalise: what one trained backbone says of the sets in data/sets, and how well."""
 
 import argparse
 from collections.abc import Callable
@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from detector.data.arrays import Split, load_split
-from detector.errors import ExpectedError
+from detector.base.arrays import Split, load_split
+from detector.base.errors import ExpectedError
+from detector.base.files import parse_json, replacing, write_json
+from detector.base.params import read_params
+from detector.base.program import run
+from detector.base.section import Seed, Threads
 from detector.evaluation.decision import read_decision
 from detector.evaluation.generalisation import judge
-from detector.files import parse_json, replacing, write_json
+from detector.evaluation.settings import EvaluateParams
 from detector.networks.runtime import start_keras
-from stages.common import read_params, run
+from detector.networks.settings import Models
 
-SETS = Path("data/external")
+SETS = Path("data/sets")
 COLUMNS = ["set", "name", "label", "probability"]
 
 
@@ -25,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="a key of `model` in params.yaml")
     name = parser.parse_args().model
-    params = read_params()
+    params = read_params(seed=Seed, threads=Threads, model=Models, evaluate=EvaluateParams)
     splits = {one: load_split(SETS / one) for one in set_names()}
     decision = read_decision(f"models/{name}.decision.json")
     tables = predict(name, params, splits) if splits else {}
@@ -39,15 +43,11 @@ def main() -> None:
         )
         for one, table in tables.items()
     }
-    with (
-        replacing(f"data/results/{name}/external") as folder,
-        replacing(f"metrics/{name}/external.json") as report,
-    ):
+    with replacing(f"data/results/{name}/external") as folder:
         folder.mkdir()
         predictions = pd.concat(tables.values()) if tables else pd.DataFrame(columns=COLUMNS)
         predictions.to_csv(folder / "predictions.csv", index=False, float_format="%.9g")
-        for path in (folder / "external.json", report):
-            write_json(path, results)
+        write_json(folder / "external.json", results)
 
 
 def set_names() -> list[str]:
@@ -82,19 +82,13 @@ def predict(name: str, params: Any, splits: dict[str, Split]) -> dict[str, pd.Da
 def load(name: str, params: Any, image_size: int) -> Callable[[Split], np.ndarray]:
     """Load the trained network; give what tells the raw probability of REAL, float32 N."""
     start_keras(seed=0, threads=params.threads)  # nothing is random in here
-    from detector.networks.batches import OrderedBatches
-    from detector.networks.finite import require_finite
     from detector.networks.model import load_trained
+    from detector.networks.predicting import probabilities
 
     model = load_trained(f"models/{name}.weights.h5", params.model[name], image_size)
     batch_size = params.evaluate.batch_size
 
-    def probabilities_of(split: Split) -> np.ndarray:
-        said = model.predict(OrderedBatches(split, batch_size), verbose=0)[:, 0]
-        require_finite([("data/external", said)], f"the answers of {name}")
-        return said
-
-    return probabilities_of
+    return lambda split: probabilities(model, split, batch_size, "data/sets")
 
 
 if __name__ == "__main__":

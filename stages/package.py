@@ -9,8 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from detector.data.arrays import load_split
-from detector.data.layout import CLASSES
+from detector.base.arrays import load_split
+from detector.base.errors import ExpectedError
+from detector.base.files import parse_json, replacing
+from detector.base.finite import require_finite_file
+from detector.base.layout import CLASSES
+from detector.base.params import read_params
+from detector.base.program import run
+from detector.base.section import ClassCounts
 from detector.deployment.familiarity import limits, statistics
 from detector.deployment.model_archive import (
     FORMAT,
@@ -22,16 +28,12 @@ from detector.deployment.model_archive import (
     Versions,
     write_model,
 )
-from detector.errors import ExpectedError
 from detector.evaluation.decision import Decision, read_decision
 from detector.evaluation.predictions import read_predictions
-from detector.files import parse_json, replacing
-from detector.networks.finite import require_finite_file
 from detector.networks.runtime import start_keras
-from detector.settings import ClassCounts, ModelParams
-from stages.common import read_params, run
+from detector.networks.settings import ModelParams, Models
 
-DATA = "metrics/data.json"
+DATA = "data/audit.json"
 
 
 def main() -> None:
@@ -39,15 +41,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="a key of `model` in params.yaml")
     name = parser.parse_args().model
-    description = describe(name, read_params().model[name].settings())
+    description = describe(name, read_params(model=Models).model[name])
     weights = f"models/{name}.weights.h5"
     require_finite_file(weights)
     with replacing(f"models/{name}.zip") as path:
         write_model(path, description, weights)
+        megabytes = path.stat().st_size / 1e6
+    print(f"models/{name}.zip: {megabytes:.1f} MB, all that an answer needs")
 
 
 def describe(name: str, settings: ModelParams) -> ModelDescription:
     """Gather what is known of the network. Raises ExpectedError when a dependency is not whole."""
+    software = versions()  # imports Keras, of which the next line asks
+    from detector.networks.builders import input_pixels
+
     train = load_split("data/train")
     decision = read_decision(f"models/{name}.decision.json")
     counts = np.bincount(train.labels, minlength=len(CLASSES)).tolist()
@@ -56,7 +63,7 @@ def describe(name: str, settings: ModelParams) -> ModelDescription:
     return ModelDescription(
         format=FORMAT,
         name=name,
-        settings=settings,
+        settings=settings.model_copy(update={"input_size": input_pixels(settings)}),
         image_size=train.images.shape[1],
         classes=CLASSES,
         decision=DecisionRule(**asdict(decision)),
@@ -68,7 +75,7 @@ def describe(name: str, settings: ModelParams) -> ModelDescription:
         ),
         **on_test(name, decision),
         familiar=limits(statistics(train.images), codecs),
-        versions=versions(),
+        versions=software,
     )
 
 

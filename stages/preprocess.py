@@ -9,23 +9,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from detector.data import layout
-from detector.data.arrays import SPLITS, Split, load_split, rows_of
-from detector.data.decode import BadImage, decode_members, open_archive
-from detector.data.ingest import (
+from detector.archives.settings import DataParams
+from detector.archives.zips import is_folder, quoted
+from detector.base import layout
+from detector.base.arrays import SPLITS, Split, load_split, rows_of
+from detector.base.errors import ExpectedError
+from detector.base.files import replacing, write_json
+from detector.base.params import read_params
+from detector.base.program import run
+from detector.base.section import Seed
+from detector.images.decode import BadImage, decode_members, open_archive
+from detector.preprocessing.ingest import (
     conversion_warnings,
     converted_by_class,
     plan_splits,
     sort_members,
     write_arrays,
 )
-from detector.data.zips import is_folder, quoted
-from detector.errors import ExpectedError
-from detector.files import replacing, write_json
-from stages.common import read_params, run
+from detector.preprocessing.settings import PreprocessParams
 
 if TYPE_CHECKING:
-    from detector.data.spectra import Spectra
+    from detector.preprocessing.spectra import Spectra
 
 BAD_FILES_OF_A_FAILED_RUN = Path(".work/bad_files.csv")
 SPECTRA = 20_000
@@ -33,14 +37,14 @@ SPECTRA = 20_000
 
 def main() -> None:
     """Read data/raw/<name>.zip; write arrays, audit, list of bad files, sheet of samples."""
-    params = read_params()
+    params = read_params(seed=Seed, data=DataParams, preprocess=PreprocessParams)
     settings = params.preprocess
     archive = Path(f"data/raw/{params.data.name}.zip")
     members, bad, ignored = sort_members(member_names(archive))
     require_images(archive, members)
     with ExitStack() as stack:
         folders = {s: stack.enter_context(replacing(f"data/{s}")) for s in SPLITS}
-        report_path = stack.enter_context(replacing("metrics/data.json"))
+        report_path = stack.enter_context(replacing("data/audit.json"))
         sheet_path = stack.enter_context(replacing("plots/data/samples.png"))
         spectra_path = stack.enter_context(replacing("plots/data/spectra.png"))
         bad_path = stack.enter_context(replacing("data/bad_files.csv"))
@@ -53,10 +57,9 @@ def main() -> None:
         require_both_classes(archive, table)
 
         # These take a second to import, for which the decoding need not wait.
-        from detector.data import audit
-        from detector.data.spectra import spectrum_peaks
-        from detector.figures import data as figures
-        from detector.figures import explanation as explanation_figures
+        from detector.audit import audit
+        from detector.preprocessing import figures
+        from detector.preprocessing.spectra import spectrum_peaks
 
         splits = {split: load_split(folder) for split, folder in folders.items()}
         spectra = training_spectra(splits["train"])
@@ -78,7 +81,7 @@ def main() -> None:
         report["warnings"] += conversion_warnings(report["converted"])
         write_json(report_path, report)
         figures.sample_sheet(splits["train"], params.seed, sheet_path)
-        explanation_figures.spectra_figure(spectra, f"{archive.stem}, train", spectra_path)
+        figures.spectra_figure(spectra, f"{archive.stem}, train", spectra_path)
     for warning in report["warnings"]:
         print(f"warning: {warning}")
 
@@ -97,7 +100,7 @@ def write_splits(
 
 def training_spectra(train: Split) -> "Spectra":
     """Give the mean spectra of at most SPECTRA images, evenly spread: more change nothing."""
-    from detector.data.spectra import mean_spectra
+    from detector.preprocessing.spectra import mean_spectra
 
     step = -(-len(train) // SPECTRA)
     return mean_spectra(train.images[::step], train.labels[::step])

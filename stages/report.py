@@ -8,10 +8,13 @@ from typing import Any
 import pandas as pd
 
 from detector import timings
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from detector.base.files import parse_json, replacing
+from detector.base.finite import why_not_finite
+from detector.base.params import read_tree
+from detector.base.program import run
 from detector.evaluation.decision import read_decision
-from detector.files import parse_json, replacing
-from detector.networks.finite import why_not_finite
+from detector.params import validate
 from detector.report import document as report
 from detector.report.backbones import BACKBONE_FIGURES
 from detector.report.blocks import is_png
@@ -29,16 +32,15 @@ from detector.report.inputs import (
     parse,
 )
 from detector.report.model_card import model_card
-from stages.common import read_params, run
 
 RESULTS = Path("data/results")
-REPORT = Path("report")
+REPORT = Path("docs/report")
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pillow", "dvc")
 
 
 def main() -> None:
     """Write report/: index.html, index.md and cards.md, and print what was timed."""
-    inputs = read_inputs(read_params())
+    inputs = read_inputs(validate(read_tree()))
     html, markdown = report.html(inputs), report.markdown(inputs)
     with (
         replacing(REPORT / "index.html") as page,
@@ -49,6 +51,7 @@ def main() -> None:
         text.write_text(markdown, encoding="utf-8", newline="\n")
         made = [model_card(inputs, name) for name in inputs.backbones]
         cards.write_text("\n".join(made), encoding="utf-8", newline="\n")
+    print(f"{REPORT / 'index.html'}: open it in a browser")
     print("Timings are not in the report, whose bytes are the same after every run:")
     for name in inputs.backbones:
         print(*timings.in_words(name), sep="\n")
@@ -56,7 +59,7 @@ def main() -> None:
 
 def read_inputs(params: Any) -> Inputs:
     """Read everything that the report shows. params: all of params.yaml."""
-    compared = read_json("metrics/compare.json", dict[str, Any])
+    compared = read_json("plots/compare/compare.json", dict[str, Any])
     pairs = {name: entry for name, entry in compared.items() if " minus " in name}
     # Only what is shown of a backbone is kept with its results; Git keeps the same pictures in
     # plots/, which the Markdown points to.
@@ -67,9 +70,9 @@ def read_inputs(params: Any) -> Inputs:
     }
     return Inputs(
         params=params,
-        data=read_json("metrics/data.json", DataAudit),
-        external=read_json("metrics/external.json", ExternalAudit),
-        pairs=parse(dict[str, Pair], pairs, "metrics/compare.json"),
+        data=read_json("data/audit.json", DataAudit),
+        external=read_json("data/sets/audit.json", ExternalAudit),
+        pairs=parse(dict[str, Pair], pairs, "plots/compare/compare.json"),
         backbones={name: read_backbone(RESULTS / name) for name in params.model},
         figures=figures | {path: read_png(Path(path)) for path in report.FIGURES},
         versions=versions(),

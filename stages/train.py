@@ -13,28 +13,32 @@ import pandas as pd
 import yaml
 
 from detector import timings
-from detector.data.arrays import Split, load_split
-from detector.files import replacing
+from detector.base.arrays import Split, load_split
+from detector.base.files import replacing
+from detector.base.params import read_params
+from detector.base.program import run
+from detector.base.section import Seed, Threads
 from detector.networks.runtime import start_keras
-from stages.common import read_params, run
+from detector.networks.settings import Models
+from detector.training.settings import TrainParams
 
 if TYPE_CHECKING:
-    from detector.networks.checkpoint import Fingerprint
-    from detector.networks.distribution import Distribution
+    from detector.training.checkpoint import Fingerprint
+    from detector.training.distribution import Distribution
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    """Write weights, history, learning curves and last metrics of the backbone `--model`."""
+    """Write weights, history and DVCLive's log of the backbone `--model`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="a key of `model` in params.yaml")
     name = parser.parse_args().model
-    params = read_params()
+    params = read_params(seed=Seed, threads=Threads, model=Models, train=TrainParams)
     splits = load_split("data/train"), load_split("data/val")
 
     start_keras(params.seed, params.train.deterministic, params.train.precision, params.threads)
-    from detector.networks.distribution import distribute, reporting_lost_workers
+    from detector.training.distribution import distribute, reporting_lost_workers
 
     distribution = distribute(params.train.strategy)
     mark = fingerprint_of(name, params)
@@ -54,19 +58,17 @@ def main() -> None:
 def fingerprint_of(name: str, params: Any) -> "Fingerprint":
     """Give the hashes of all that the weights depend on.
 
-    The modules are those that dvc.yaml declares for this stage: some are imported late.
+    The code is what dvc.yaml declares for this stage: some are imported late.
     """
-    from detector.networks.checkpoint import fingerprint
+    from detector.training.checkpoint import fingerprint
 
     settings = params.model[name]
-    # Under DVC only the declared part of the recipe is there: workers start with and without it.
-    recipe = {key: value for key, value in vars(params.train).items() if key != "model_defaults"}
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
     deps = pipeline["stages"]["train"]["do"]["deps"]
     return fingerprint(
-        [params.seed, params.threads, settings, recipe],
-        ["data/train", "data/val", settings.watch],
-        [ROOT / dep for dep in deps if dep.endswith(".py")],
+        [params.seed, params.threads, settings, params.train],
+        ["data/train", "data/val", f"models/start/{settings.weights}"],
+        [ROOT / dep for dep in deps if dep.startswith(("detector", "stages"))],
     )
 
 
@@ -81,10 +83,10 @@ def train_and_write(
     from dvclive import Live
     from dvclive.keras import DVCLiveCallback
 
-    from detector.networks.checkpoint import Checkpoint, tell_of_others
-    from detector.networks.clock import EpochClock
     from detector.networks.model import save_weights
-    from detector.networks.training import train
+    from detector.training.checkpoint import Checkpoint, tell_of_others
+    from detector.training.clock import EpochClock
+    from detector.training.fit import train
 
     settings, recipe = params.model[name], params.train
     model = build(name, params, splits[0], distribution)
@@ -96,6 +98,11 @@ def train_and_write(
     # No dvc.yaml, experiment or report from DVCLive: the pipeline has its own.
     live = Live(str(logs), dvcyaml=False, save_dvc_exp=False, report=None)
     logger = DVCLiveCallback(live=live)
+    print(
+        f"{name}: {len(splits[0]):,} images, {recipe.epochs} epochs; compiling the first step "
+        "takes up to a minute",
+        flush=True,
+    )
     with live:
         history = train(
             model,
@@ -111,15 +118,12 @@ def train_and_write(
     with (
         replacing(f"models/{name}.weights.h5") as weights,
         replacing(f"models/{name}.history.csv") as table,
-        replacing(f"plots/{name}/training") as curves,
-        replacing(f"metrics/{name}/training.json") as last,
+        replacing(f"data/training/{name}") as logged,
     ):
         save_weights(model, weights)
         pd.DataFrame(history).rename_axis("epoch").to_csv(table)
-        Path(logs, "plots", "metrics").rename(curves)
-        Path(logs, "metrics.json").rename(last)
+        shutil.move(logs, logged)
     timings.keep(name, "training", clock.report(history, min(recipe.batch_size, len(splits[0]))))
-    shutil.rmtree(logs)
     shutil.rmtree(kept.parent)  # those of other params, data and code too
 
 
@@ -127,7 +131,7 @@ def help_to_train(
     name: str, params: Any, splits: tuple[Split, Split], distribution: "Distribution"
 ) -> None:
     """Train with the chief, and write nothing."""
-    from detector.networks.training import train
+    from detector.training.fit import train
 
     model = build(name, params, splits[0], distribution)
     rate = params.model[name].learning_rate
@@ -136,9 +140,9 @@ def help_to_train(
 
 def build(name: str, params: Any, train_split: Split, distribution: "Distribution | None") -> Any:
     """Build the network, on every replica."""
-    from detector.networks.finite import require_finite
+    from detector.base.finite import require_finite
     from detector.networks.model import build_model
-    from detector.networks.training import scope_of
+    from detector.training.fit import scope_of
 
     with scope_of(distribution):
         model = build_model(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from detector.data.decode import decode_image
+from detector.images.decode import decode_image
 from tests.helpers import coded, png_chunk
 
 SIZE = 32

@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import numpy as np
 
+from detector.base.section import ClassCounts
 from detector.demo.app import create
 from detector.demo.judge import Judge
 from detector.demo.limits import Limiter
 from detector.demo.samples import read_samples
 from detector.demo.server import bound, configured
-from detector.deployment.detector import Detector, Predictions
 from detector.deployment.familiarity import NAMES, Limits
 from detector.deployment.model_archive import (
     EDGES,
@@ -29,7 +29,7 @@ from detector.deployment.model_archive import (
     write_model,
 )
 from detector.evaluation.decision import Decision
-from detector.settings import ClassCounts
+from detector.prediction.detector import Detector, Predictions
 from tests.helpers import ROOT, coded
 from tests.model_files import described
 
@@ -105,7 +105,7 @@ def serving(
     *paths: Path, limiter: Limiter | None = None, samples: bool = True, loader: Any = load
 ) -> Iterator[str]:
     """Give the address, with a slash at its end, of the page in a thread."""
-    to_try = read_samples(ROOT / "sample/sample.zip") if samples else []
+    to_try = read_samples(ROOT / "data/sample/sample.zip") if samples else []
     judge = Judge(paths, loader)
     if loader is load:
         judge.warm_up(paths[0].stem)

@@ -28,10 +28,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from detector.data import archive, decode, external, external_images, ingest
-from detector.deployment import images, model_archive
-from detector.errors import ExpectedError
-from stages import common, preprocess
+from detector.archives import archive
+from detector.base.errors import ExpectedError
+from detector.base.params import read_tree
+from detector.deployment import model_archive
+from detector.external import sets as external
+from detector.images import decode, external_images
+from detector.params import validate
+from detector.prediction import images
+from detector.preprocessing import ingest
+from stages import preprocess
 from tests.mutations import mutate
 from tests.raw_zip import count_by_end, member, members_and_files, random_zip, raw_zip
 from tests.seed_files import (
@@ -156,7 +162,7 @@ def read_params(data: bytes, folder: Path) -> None:
     here = os.getcwd()
     os.chdir(folder)
     try:
-        common.read_params()
+        validate(read_tree())
     finally:
         os.chdir(here)
 

@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from conf.compose import compose
-from detector.data.arrays import SplitWriter
+from detector.base.arrays import SplitWriter
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("train/REAL", "train/FAKE", "test/REAL", "test/FAKE")

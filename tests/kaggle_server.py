@@ -33,7 +33,7 @@ if "TEST_KAGGLE_ENDPOINT" in os.environ:
     sleep = time.sleep
     time.sleep = lambda seconds: sleep(min(seconds, 0.02))
 if "TEST_READ_SECONDS" in os.environ:
-    from detector.data import kaggle_download
+    from detector.archives import kaggle_download
     kaggle_download._READ_SECONDS = float(os.environ["TEST_READ_SECONDS"])
 """
 
@@ -46,9 +46,10 @@ def make_zip(per_class: int = 2, padding: int = 0, extra: tuple[str, ...] = ()) 
             for name in ("REAL", "FAKE"):
                 for index in range(per_class):
                     body = bytes((index * 7 + k * k) % 251 for k in range(64)) + bytes(padding)
-                    archive.writestr(f"{split}/{name}/{index:04d}.jpg", body)
+                    # Of a fixed date: both processes of the suite must collect the same tests.
+                    archive.writestr(zipfile.ZipInfo(f"{split}/{name}/{index:04d}.jpg"), body)
         for name in extra:
-            archive.writestr(name, b"extra")
+            archive.writestr(zipfile.ZipInfo(name), b"extra")
     return buffer.getvalue()
 
 
@@ -210,14 +211,13 @@ class Place:
         tree = yaml.safe_load((REPO / "params.yaml").read_text())
         tree["data"] = {
             "name": "data",
-            "path": None,
+            "path": "conf/data/data.yaml",
             "kaggle_dataset": None,
             "kaggle_version": None,
             "sha256": None,
             "images": None,
             "image_size": 32,
             "cifar_class_in_name": False,
-            "watch": data.get("path") or "conf/data/data.yaml",
         } | data
         (self.cwd / "params.yaml").write_text(yaml.safe_dump(tree))
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.data.arrays import SplitWriter
+from detector.base.arrays import SplitWriter
+from detector.base.section import ClassCounts
 from detector.deployment.familiarity import NAMES, Limits
 from detector.deployment.model_archive import (
     DecisionRule,
@@ -19,7 +20,7 @@ from detector.deployment.model_archive import (
 )
 from detector.evaluation.decision import Decision
 from detector.evaluation.predictions import COLUMNS
-from detector.settings import ClassCounts, ModelEntry, ModelParams
+from detector.networks.settings import ModelParams
 from tests.helpers import composed_params, random_pixels
 
 DECISION = Decision(1.25, "balanced", 0.1 + 0.2, 0.05, 0.01, 640)
@@ -32,13 +33,13 @@ def settings(backbone: str = "cnn32") -> ModelParams:
     """Give those of conf/."""
     with tempfile.TemporaryDirectory() as folder:
         params = composed_params(Path(folder), f"model={backbone}")
-    return ModelEntry(**params["model"][backbone]).settings()
+    return ModelParams(**params["model"][backbone])
 
 
 def described(**changes) -> ModelDescription:
     """Give a description, a network of cnn32 unless `changes` say otherwise."""
     fields = {
-        "format": 1,
+        "format": 2,
         "name": "cnn32",
         "settings": settings(),
         "image_size": 32,
@@ -116,6 +117,5 @@ def make_project(folder: Path) -> np.ndarray:
     results.parent.mkdir(parents=True)
     rows = [f"test,{i}.jpg,{i % 2},-1,{p:.9g}" for i, p in enumerate(probabilities)]
     results.write_text("\n".join([",".join(COLUMNS), *rows, "val,0.jpg,0,-1,0.5"]) + "\n")
-    (folder / "metrics").mkdir()
-    (folder / "metrics/data.json").write_text(json.dumps({"archive": ARCHIVE, "codecs": CODECS}))
+    (folder / "data/audit.json").write_text(json.dumps({"archive": ARCHIVE, "codecs": CODECS}))
     return test

@@ -8,7 +8,7 @@ import numpy as np
 from typer.testing import CliRunner, Result
 
 from detector.__main__ import app
-from detector.deployment.detector import Detector, Predictions
+from detector.base.section import ClassCounts
 from detector.deployment.familiarity import NAMES, Limits
 from detector.deployment.model_archive import (
     DecisionRule,
@@ -20,7 +20,7 @@ from detector.deployment.model_archive import (
     write_model,
 )
 from detector.evaluation.decision import Decision
-from detector.settings import ClassCounts
+from detector.prediction.detector import Detector, Predictions
 from tests.helpers import coded
 from tests.model_files import described
 
@@ -82,7 +82,7 @@ def replace_network(monkeypatch) -> list[str]:
         paths.append(path)
         return Double(read_description(path))
 
-    monkeypatch.setattr("detector.deployment.detector.load", load)
+    monkeypatch.setattr("detector.prediction.detector.load", load)
     return paths
 
 

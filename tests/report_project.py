@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from detector.evaluation import comparison, judgement, metrics
+from detector.comparison import paired as comparison
+from detector.evaluation import judgement, metrics
 from detector.evaluation.decision import decide
+from detector.evaluation.levels import level_table, rightness, summary
 from detector.evaluation.predictions import COLUMNS
-from detector.evaluation.robustness import level_table, rightness, summary
 from detector.report.backbones import BACKBONE_FIGURES
 from detector.report.document import FIGURES
 from tests.helpers import coded, composed_params, random_pixels
@@ -39,7 +40,12 @@ NORMALIZATION = {
     "accuracy": {"moving": 0.5125, "batch": 0.84375}, "layers": 53, "layers_that_learn": 9,
     "mean_apart": 12.346, "variance_apart": None,
 }  # fmt: skip
-SIZE = {"parameters": 25686913, "trainable_parameters": 7, "flops_per_image": 162_000_000}
+SIZE = {
+    "input_pixels": 32,
+    "parameters": 25686913,
+    "trainable_parameters": 7,
+    "flops_per_image": 162_000_000,
+}
 
 
 def share(hits, n):
@@ -93,10 +99,9 @@ def make_backbone(folder, seed, skill, sets):
     return test, decision
 
 
-def make_project(folder, names=("resnet50", "inceptionv3"), sets=(NASTY,)):
-    """Write all that the stage reads into `folder`."""
-    overrides = ["model=resnet50"] if len(names) == 1 else []
-    composed_params(folder, "model=paper", *overrides)
+def make_project(folder, names=("resnet50", "inceptionv3"), sets=(NASTY,), model="paper"):
+    """Write all that the stage reads into `folder`. model: the choice in conf/ that has `names`."""
+    composed_params(folder, f"model={names[0] if len(names) == 1 else model}")
     made = {
         name: make_backbone(
             folder / "data/results" / name, seed, 0.7 + seed / 10, dict.fromkeys(sets, EXTERNAL)
@@ -113,10 +118,10 @@ def make_project(folder, names=("resnet50", "inceptionv3"), sets=(NASTY,)):
         200,
         0,
     )
-    write_json(folder / "metrics/compare.json", {"resnet50": {}} | metrics.rounded(pairs))
-    write_json(folder / "metrics/data.json", AUDIT)
+    write_json(folder / "plots/compare/compare.json", {"resnet50": {}} | metrics.rounded(pairs))
+    write_json(folder / "data/audit.json", AUDIT)
     audits = {name: {"warnings": ["only FAKE images"]} for name in sets}
-    write_json(folder / "metrics/external.json", {"sets": audits})
+    write_json(folder / "data/sets/audit.json", {"sets": audits})
     for path in FIGURES:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(coded(random_pixels(9), "PNG"))

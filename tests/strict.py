@@ -4,7 +4,7 @@ import os
 
 from tests.helpers import ROOT
 
-FOLDERS = ("detector", "stages", "conf", "tools", "benchmarks", "sample", "tests")
+FOLDERS = ("detector", "stages", "conf", "docs", "benchmarks", "data", "tests")
 OURS = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 DEPRECATIONS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 
@@ -12,7 +12,7 @@ DEPRECATIONS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 def module_name(path):
     """Give the name by which a module is imported; the sample's scripts have no package."""
     parts = path.relative_to(ROOT).with_suffix("").parts
-    if parts[0] == "sample" or path.stem.startswith(("test_", "conftest")):
+    if parts[:2] == ("data", "sample") or path.stem.startswith(("test_", "conftest")):
         return path.stem
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 

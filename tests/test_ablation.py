@@ -8,13 +8,14 @@ import pytest
 from benchmarks.ablation import BASE, accuracy, earlier, table, trained
 from benchmarks.common import params
 from benchmarks.variations import VARIATIONS
-from detector.data.arrays import Split
+from detector.base.arrays import Split
 from detector.networks.runtime import start_keras
 
 start_keras(seed=1)
 
-from detector.networks import small, training  # noqa: E402
+from detector.networks import small  # noqa: E402
 from detector.networks.whitening import LAYER  # noqa: E402
+from detector.training import fit as training  # noqa: E402
 
 
 @pytest.mark.parametrize("name", [n for n, v in VARIATIONS.items() if v.network])

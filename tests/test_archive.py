@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from detector.data.archive import BadArchive, copy, examine, pack
-from detector.errors import ExpectedError
+from detector.archives.archive import BadArchive, copy, examine, pack
+from detector.base.errors import ExpectedError
 from tests.kaggle_server import Place, make_zip
 from tests.raw_zip import LINK, PIPE, bomb, member, overlapping, raw_zip, zip64
 

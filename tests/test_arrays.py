@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.data.arrays import SplitWriter, at_once, load_split, rows_of
-from detector.errors import ExpectedError
+from detector.base.arrays import SplitWriter, at_once, load_split, rows_of
+from detector.base.errors import ExpectedError
 from tests.helpers import random_pixels
 
 COLUMNS = ("images", "labels", "classes", "names")

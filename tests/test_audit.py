@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from detector.data import audit
-from detector.data.decode import channel_moments, low_frequencies
+from detector.audit import audit
+from detector.images.decode import channel_moments, low_frequencies
 from tests.helpers import random_pixels
 
 

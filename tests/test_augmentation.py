@@ -36,7 +36,7 @@ def changed(layer, images, training=True):
 
 def sample_images(count, size=32):
     """Photographs and generated images, which were JPEGs of quality 75 before."""
-    with zipfile.ZipFile(ROOT / "sample/sample.zip") as archive:
+    with zipfile.ZipFile(ROOT / "data/sample/sample.zip") as archive:
         names = [name for name in archive.namelist() if name.endswith(".jpg")]
         files = [archive.read(name) for name in names[:: len(names) // count][:count]]
     pixels = np.stack([np.asarray(Image.open(io.BytesIO(file))) for file in files])
@@ -212,7 +212,7 @@ def test_images_that_are_not_square_rgb_are_refused():
 def settings(blur=None, noise=None, jpeg=None):
     return SimpleNamespace(
         blur=blur and SimpleNamespace(probability=0.5, sigma=blur),
-        noise=noise and SimpleNamespace(probability=0.5, deviation=noise),
+        noise=noise and SimpleNamespace(probability=0.5, std=noise),
         jpeg=jpeg and SimpleNamespace(probability=0.5, quality=jpeg),
     )
 

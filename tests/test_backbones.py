@@ -10,17 +10,16 @@ start_keras(seed=1)
 
 import keras  # noqa: E402
 
-from detector.data.arrays import Split  # noqa: E402
-from detector.networks import cost  # noqa: E402
-from detector.networks.backbones import BACKBONES  # noqa: E402
-from detector.networks.gradcam import grad_cam  # noqa: E402
+from detector.base.arrays import Split  # noqa: E402
+from detector.diagnosis import cost  # noqa: E402
+from detector.diagnosis.gradcam import grad_cam  # noqa: E402
+from detector.networks import builders  # noqa: E402
 from detector.networks.model import build_model, load_trained, save_weights  # noqa: E402
-from detector.networks.training import train  # noqa: E402
 from detector.params import validate  # noqa: E402
+from detector.training.fit import train  # noqa: E402
 from tests.helpers import composed_params, random_pixels  # noqa: E402
 from tests.model_files import settings  # noqa: E402
 
-OF_KERAS = sorted(name for name, backbone in BACKBONES.items() if backbone.module)
 COLOUR = np.array([10.0, 20.0, 30.0])
 # Of ImageNet, of 0 to 1: torchvision's, which Keras' mode torch has, too.
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -28,9 +27,11 @@ CAFFE = COLOUR[::-1] - [103.939, 116.779, 123.68]  # blue, green, red
 TF = COLOUR / 127.5 - 1
 TORCH = (COLOUR / 255 - MEAN) / DEVIATION
 TRAINED_WITH = {
-    "resnet50": CAFFE, "resnet50v2": TF, "inceptionv3": TF, "mobilenetv3_large": TF,
+    "resnet50": CAFFE, "resnet50v2": TF, "inceptionv3": TF, "mobilenetv2": TF,
+    "mobilenetv3_large": TF,
     "densenet121": TORCH, "efficientnetv2b0": TORCH, "convnext_tiny": TORCH,
 }  # fmt: skip
+OF_KERAS = sorted(TRAINED_WITH)
 
 
 def before_the_first_weights(backbone, pixels):
@@ -44,7 +45,7 @@ def before_the_first_weights(backbone, pixels):
 @pytest.mark.parametrize("name", OF_KERAS)
 def test_what_reaches_the_first_weights(name):
     chosen = settings(name)
-    side = chosen.input_pixels
+    side = builders.input_pixels(chosen)
     picture = np.broadcast_to(COLOUR.astype(np.uint8), (1, side, side, 3))
     for preprocessing, wanted in (("rescale", COLOUR / 255), ("imagenet", TRAINED_WITH[name])):
         model = build_model(chosen.model_copy(update={"preprocessing": preprocessing}), side)
@@ -56,17 +57,20 @@ def test_what_reaches_the_first_weights(name):
             x = layer(x)
 
 
-@pytest.mark.parametrize("name", [name for name in OF_KERAS if BACKBONES[name].mode])
-def test_it_is_what_keras_does_inside_of_them(name):
-    backbone = BACKBONES[name]
-    whole = getattr(keras.applications, backbone.constructor)(
-        include_top=False, weights=None, input_shape=(32, 32, 3)
-    )
-    pixels = np.broadcast_to(COLOUR.astype(np.float32), (1, 32, 32, 3))
-    ours = backbone.imagenet_preprocessing(keras.ops.convert_to_tensor(pixels))
-    theirs = before_the_first_weights(whole, pixels)
-    assert keras.ops.convert_to_numpy(ours)[0, 0, 0] == pytest.approx(theirs, abs=1e-5)
-    assert whole.count_params() == backbone.build(32, None).count_params()
+@pytest.mark.parametrize("name", OF_KERAS)
+def test_a_backbone_keeps_its_pixels_in_float32_at_half_precision(name):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        network = builders.build(
+            settings(name).model_copy(update={"preprocessing": "imagenet"}), None
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    scaling = (keras.layers.Rescaling, keras.layers.Normalization)
+    first = [layer for layer in network.layers[:4] if isinstance(layer, scaling)]
+    itself = builders.preprocesses_itself(settings(name).builder)
+    assert bool(first) == itself and all(layer.compute_dtype == "float32" for layer in first)
+    assert network.layers[-1].compute_dtype == "bfloat16"
 
 
 @pytest.fixture
@@ -98,12 +102,12 @@ def eager():
 def test_a_step_and_back_from_a_file(tmp_path, name, eager):
     """By train=tuned, with random weights at the smallest input; its second phase alone."""
     short = {"epochs": 1, "head_epochs": 0, "steps_per_epoch": 1, "batch_size": 4}
-    short |= {"warmup": 0.0, "model_defaults.weights": "none"}
-    short |= {"model_defaults.input_size": "minimum"}
+    short |= {"warmup": 0.0}
     overrides = [f"train.{key}={value}" for key, value in short.items()]
+    overrides += ["transfer.weights=none", "transfer.input_size=minimum"]
     params = validate(composed_params(tmp_path, f"model={name}", "train=tuned", *overrides))
     chosen = params.model[name]
-    assert chosen.input_pixels == BACKBONES[name].minimum_size == 32
+    assert builders.input_pixels(chosen) == 32
     images = np.stack([random_pixels(i) for i in range(4)])
     labels = (np.arange(4) % 2).astype(np.uint8)
     split = Split(images, labels, np.full(4, -1, np.int8), np.array([b"x"] * 4))

@@ -18,11 +18,11 @@ start_keras(seed=1)
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from detector.data.arrays import Split  # noqa: E402
+from detector.base.arrays import Split  # noqa: E402
 from detector.networks.batches import TrainingBatches  # noqa: E402
-from detector.networks.checkpoint import Checkpoint  # noqa: E402
-from detector.networks.distribution import distribute  # noqa: E402
-from detector.networks.training import scope_of, train  # noqa: E402
+from detector.training.checkpoint import Checkpoint  # noqa: E402
+from detector.training.distribution import distribute  # noqa: E402
+from detector.training.fit import scope_of, train  # noqa: E402
 
 pytestmark = pytest.mark.slow
 SEED, EPOCHS = 3, 4

@@ -15,7 +15,7 @@ from benchmarks import common, report
 from benchmarks.__main__ import main
 from benchmarks.accuracy import compare
 from benchmarks.growth import growth_exponent
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
 from tests.helpers import ROOT
 
 # Two commands at once: most of their time, one core starts TensorFlow.
@@ -27,7 +27,14 @@ def measured(folder, halves):
     """Run parts with --quick on the sample."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
     command = [sys.executable, "-m", "benchmarks", "--quick", "--repeats", "1", "--out", "results"]
-    command += ["--archive", str(ROOT / "sample/sample.zip"), "--cnn32-epochs", "0.1", "0.2", "0.1"]
+    command += [
+        "--archive",
+        str(ROOT / "data/sample/sample.zip"),
+        "--cnn32-epochs",
+        "0.1",
+        "0.2",
+        "0.1",
+    ]
     running = [
         subprocess.Popen(
             [*command, *parts],

@@ -15,15 +15,15 @@ from benchmarks.collapse import (
     way_of,
     ways,
 )
-from detector.data.arrays import Split
-from detector.networks.backbones import BACKBONES
-from tools import transfers
-from tools.transfer_report import figure, markdown
+from benchmarks.transfer_report import GRID, figure, markdown
+from benchmarks.transfer_report import ways as ways_to_transfer
+from detector.base.arrays import Split
+from detector.networks.builders import BUILDERS
 
 
 def test_the_ways_are_those_of_the_ablation():
     found = ways(only_paper=False)
-    assert len(found) == len(transfers.ways()) == 14 and {PAPER, CURE} < set(found)
+    assert len(found) == len(ways_to_transfer()) == 14 and {PAPER, CURE} < set(found)
     assert {way[2] for way in found} == {"0", "last 2/7", "all"}
     assert ways(only_paper=True) == [PAPER, CURE]
 
@@ -33,10 +33,10 @@ def test_settings_are_the_papers_but_for_the_way(tmp_path):
     with known_backbone():
         found = settings_of(way, tmp_path / "a.weights.h5", layers=95)
     chosen = found.model[NAME]
-    assert (chosen.backbone, chosen.trainable_layers, chosen.input_pixels) == (NAME, 27, 64)
+    assert (chosen.builder, chosen.trainable_layers, chosen.input_size) == (NAME, 27, 64)
     assert (chosen.dense_units, chosen.dropout, chosen.batchnorm) == (1024, 0.3, "train")
     assert (found.train.optimizer, found.train.augmentation.zoom) == ("adam", 0.2)
-    assert NAME not in BACKBONES
+    assert NAME not in BUILDERS
 
 
 def test_real_images_are_turned_and_know_how_often():
@@ -54,7 +54,7 @@ def test_real_images_are_turned_and_know_how_often():
 def run_of(way, training, moving, batch, layers):
     end = {"layer": "x", "mean": 0.0, "deviation": 1.0, "spread": 0.25}
     return {
-        **dict(zip(transfers.GRID, way, strict=True)),
+        **dict(zip(GRID, way, strict=True)),
         "training_accuracy": [0.5, training],
         "accuracy": {"moving": moving, "batch": batch},
         "activations_of_real": {"end": end},

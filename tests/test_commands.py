@@ -5,10 +5,11 @@ import pytest
 from typer.testing import CliRunner
 
 from detector.__main__ import app
-from detector.commands.wording import meaning, model_path, percent, printable, unsure_range
+from detector.base.errors import ExpectedError
+from detector.base.program import printable
 from detector.deployment.model_archive import read_description
-from detector.errors import ExpectedError
 from detector.evaluation.selective import verdicts
+from detector.prediction.wording import meaning, model_path, percent, unsure_range
 from tests.predicting import make_model, replace_network
 
 
@@ -81,7 +82,7 @@ def test_export_writes_the_network(archive, tmp_path, monkeypatch):
     def write(network, path):
         path.write_text(network.description.name)
 
-    monkeypatch.setattr("detector.deployment.onnx_export.export", write)
+    monkeypatch.setattr("detector.onnx.export.export", write)
     done = run("export", "--model", str(archive), str(tmp_path / "new/out.onnx"))
     assert (tmp_path / "new/out.onnx").read_text() == "cnn32" and loaded == [str(archive)]
     assert done.stdout.endswith("out.onnx written\n")
@@ -97,7 +98,7 @@ def test_a_failed_export_leaves_nothing(archive, tmp_path, monkeypatch):
         path.write_text("half")
         raise ExpectedError("cnn32: cannot be written as ONNX")
 
-    monkeypatch.setattr("detector.deployment.onnx_export.export", fail)
+    monkeypatch.setattr("detector.onnx.export.export", fail)
     done = run("export", "--model", str(archive), str(tmp_path / "out.onnx"), code=2)
     assert done.stderr == "error: cnn32: cannot be written as ONNX\n"
     assert list(tmp_path.iterdir()) == []

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.evaluation.comparison import (
+from detector.comparison.paired import (
     add_robustness,
     caption,
+    chart_rows,
     comparison_rows,
     markdown_table,
     paired_tests,
@@ -17,7 +18,7 @@ from detector.evaluation.metrics import percent
 
 # The paper's Table 4 and the figures of its text.
 PAPER = {
-    "resnet50": {
+    "ResNet50": {
         "train_accuracy": [0.7758, 0.8212, 0.8327, 0.8389, 0.8444],
         "train_loss": [0.4933, 0.4063, 0.3823, 0.3726, 0.3663],
         "validation_accuracy": 0.5120,
@@ -27,7 +28,7 @@ PAPER = {
         "specificity": 0.0185,
         "f1": 0.6706,
     },
-    "inceptionv3": {
+    "InceptionV3": {
         "train_accuracy": [0.8883, 0.9286, 0.9374, 0.9419, 0.9454],
         "train_loss": [0.2781, 0.1841, 0.1632, 0.1484, 0.1393],
         "validation_accuracy": 0.9478,
@@ -67,16 +68,27 @@ def test_the_papers_results_agree_with_each_other(name):
 
 def test_rows_stand_beside_the_papers_of_the_same_backbone():
     results = {"plain": measured(0.5), "mine": measured(0.7)}
-    rows = comparison_rows(results, {"plain": "resnet50", "mine": "inceptionv3"})
+    rows = comparison_rows(results, {"plain": "ResNet50", "mine": "InceptionV3"})
     assert list(rows.columns) == ["backbone", "source", "metric", "value", "low", "high"]
     assert len(rows) == 2 * 2 * len(METRICS)
     values = rows.set_index(["backbone", "source", "metric"])["value"]
-    for name, backbone in (("plain", "resnet50"), ("mine", "inceptionv3")):
+    for name, backbone in (("plain", "ResNet50"), ("mine", "InceptionV3")):
         for metric in METRICS:
             assert values[name, "here", metric] == results[name][metric]
             assert values[name, "paper", metric] == PAPER[backbone][metric]
     ends = rows.dropna()[["backbone", "source", "metric"]].to_numpy().tolist()
     assert ends == [["plain", "here", "f1"], ["mine", "here", "f1"]]
+
+
+@pytest.mark.parametrize(
+    ("is_cifake", "theirs"), [(True, "mine, n"), (False, "paper, CIFAKE: other images")]
+)
+def test_a_chart_keeps_the_papers_apart_unless_it_is_cifake(is_cifake, theirs):
+    rows = comparison_rows({"a": measured(0.5)}, {"a": "ResNet50"})
+    charted = chart_rows(rows, "mine, n", is_cifake).set_index(["source", "metric"])
+    assert set(charted.loc["here", "images"]) == {"mine, n"}
+    assert set(charted.loc["paper", "images"]) == {theirs}
+    assert charted.loc[("paper", "recall"), "percent"] == "99.96%"
 
 
 def test_a_backbone_that_the_paper_does_not_have():
@@ -96,7 +108,7 @@ def test_the_caption_says_whether_it_is_cifake():
 def test_the_table_in_markdown():
     rows = comparison_rows(
         {"resnet50": measured(0.5), "new": measured(0.6)},
-        {"resnet50": "resnet50", "new": "efficientnetb0"},
+        {"resnet50": "ResNet50", "new": "efficientnetb0"},
     )
     lines = markdown_table(rows, "The caption.").split("\n")
     assert lines[:4] == [

@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 from conf.compose import compose
-from detector.errors import ExpectedError
-from detector.networks.backbones import BACKBONES
+from detector.base.errors import ExpectedError
 from detector.params import validate
 
 ROOT = Path(__file__).parent.parent
@@ -20,6 +19,8 @@ GROUPS = {
     group: sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
     for group in ("data", "model", "train")
 }
+GROUPS["model"] = [name for name in GROUPS["model"] if not name.startswith("_")]
+OF_ONE = [name for name in GROUPS["model"] if name not in ("default", "paper", "all")]
 
 
 def composed(tmp_path, *overrides):
@@ -44,23 +45,26 @@ def test_every_choice_composes_and_validates(tmp_path, data, model, train):
     if model not in ("default", "paper", "all"):
         assert list(params.model) == [model]
     for settings in params.model.values():  # the train group reaches the backbones of Keras
-        own = BACKBONES[settings.backbone].module is None
-        assert settings.weights == ("none" if own else params.train.model_defaults.weights)
+        assert settings.weights == ("none" if settings.own else tree["transfer"]["weights"])
 
 
 def test_the_group_all_has_every_backbone(tmp_path):
     every = composed(tmp_path, "model=all")["model"]
-    assert sorted(settings["backbone"] for settings in every.values()) == sorted(BACKBONES)
+    assert sorted(every) == OF_ONE
 
 
-@pytest.mark.parametrize("weights", ["my dir/x[1].weights.h5", "imagenet.h5", "../none", "./x.h5"])
-def test_a_file_of_weights_is_a_dependency_and_a_name_is_none(tmp_path, weights):
-    overrides = [f"model.{name}.weights='{weights}'" for name in ("resnet50", "cnn32")]
-    model = composed(tmp_path, *overrides)["model"]
-    assert model["resnet50"]["watch"] == model["cnn32"]["watch"] == weights
-    named = model["inceptionv3"]["watch"]
-    assert named == composed(tmp_path, "train=paper")["model"]["inceptionv3"]["watch"]
-    assert (ROOT / named).is_file()
+def test_a_file_says_only_what_differs():
+    """A backbone of Keras is its builder; a recipe starts from another one."""
+    for name in OF_ONE:
+        text = (ROOT / f"conf/model/{name}.yaml").read_text()
+        own = yaml.safe_load(text)
+        assert own["defaults"] in ([f"_transfer@{name}"], [f"_scratch@{name}"])
+        assert "builder" in own[name] and len(own[name]) <= 4
+        assert text.startswith("# ") and "dvc exp run" in text.split("defaults")[0]
+    for name in GROUPS["train"]:
+        text = (ROOT / f"conf/train/{name}.yaml").read_text()
+        assert "dvc exp run" in text.split("\ntrain:")[0], name
+        assert (name == "quick") != ("defaults" in yaml.safe_load(text))
 
 
 def test_the_papers_recipe_is_exact(tmp_path):
@@ -95,7 +99,7 @@ def test_the_tuned_recipe(tmp_path, name):
     assert 0 < recipe.head_epochs < recipe.epochs and 0 < recipe.backbone_rate < 1
     assert (recipe.schedule, recipe.optimizer) == ("cosine", "adamw") and recipe.warmup > 0
     assert (settings.weights, settings.preprocessing) == ("imagenet", "imagenet")
-    assert (settings.input_pixels, settings.trainable_layers) == (224, "all")
+    assert (settings.input_size, settings.trainable_layers) == (224, "all")
     assert settings.batchnorm == "train"
 
 

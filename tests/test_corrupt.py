@@ -11,15 +11,15 @@ import pytest
 import yaml
 from PIL import Image
 
-from detector.data.arrays import SplitWriter, load_split
-from detector.data.corruptions import (
+from detector.base.arrays import SplitWriter, load_split
+from detector.base.errors import ExpectedError
+from detector.corruption.corruptions import (
     choose_rows,
     corrupt,
     levels,
     levels_table,
     load_corrupted,
 )
-from detector.errors import ExpectedError
 from tests.helpers import ROOT, composed_params
 from tests.test_corruptions import settings, smooth_images
 
@@ -54,7 +54,7 @@ def run_folder(tmp_path_factory, matplotlib_folder):
     folder = with_test_images(tmp_path_factory.mktemp("corrupt"), [0, 1] * 8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MPLCONFIGDIR", str(matplotlib_folder))
-        done = start(folder, "evaluate.robustness.max_images=10")
+        done = start(folder, "corruption.max_images=10")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     return folder
 
@@ -65,7 +65,7 @@ def test_the_stage_writes_what_the_functions_give(run_folder):
         load_corrupted(run_folder / "data/corrupted"),
     )
     listed = yaml.safe_load((run_folder / "params.yaml").read_text())
-    settings = SimpleNamespace(**listed["evaluate"]["robustness"])
+    settings = SimpleNamespace(**listed["corruption"])
     rows = choose_rows(test.labels, 10, listed["seed"])
     assert isinstance(found.images, np.memmap) and len(found) == 27
     assert (found.rows == rows).all() and (found.labels == test.labels[rows]).all()
@@ -83,7 +83,7 @@ def test_the_stage_writes_what_the_functions_give(run_folder):
 
 def test_the_stage_gives_the_same_bytes_again(run_folder, tmp_path):
     other = with_test_images(tmp_path, [0, 1] * 8)
-    start(other, "evaluate.robustness.max_images=10", threads="1", hash_seed="7")
+    start(other, "corruption.max_images=10", threads="1", hash_seed="7")
     for name in (*(f"data/corrupted/{file}" for file in FILES), "plots/data/corruptions.png"):
         assert (other / name).read_bytes() == (run_folder / name).read_bytes(), name
 
@@ -91,9 +91,7 @@ def test_the_stage_gives_the_same_bytes_again(run_folder, tmp_path):
 def test_the_stage_needs_its_images_and_a_level(tmp_path):
     done = start(tmp_path)
     assert done.returncode == 1 and done.stderr.startswith("error: data/test/images.npy: not a")
-    nothing = [
-        f"evaluate.robustness.{name}=[]" for name in vars(settings()) if name != "max_images"
-    ]
+    nothing = [f"corruption.{name}=[]" for name in vars(settings()) if name != "max_images"]
     done = start(with_test_images(tmp_path, [0, 1]), *nothing)
     assert done.returncode == 1 and "lists no level" in done.stderr
     assert not (tmp_path / "data/corrupted").exists()

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from detector.data.corruptions import (
+from detector.base.errors import ExpectedError
+from detector.corruption.corruptions import (
     CLEAN,
     Level,
     choose_rows,
@@ -16,7 +17,6 @@ from detector.data.corruptions import (
     levels,
     levels_table,
 )
-from detector.errors import ExpectedError
 from tests.helpers import ROOT, coded, random_pixels
 
 FILES = ("images.npy", "labels.npy", "names.npy", "rows.npy", "levels.csv")
@@ -54,7 +54,7 @@ def test_levels_go_from_clean_to_the_strongest_whatever_the_order_of_the_list():
 
 
 def test_the_committed_levels_are_those_of_cifar_10_c_and_more():
-    listed = yaml.safe_load((ROOT / "params.yaml").read_text())["evaluate"]["robustness"]
+    listed = yaml.safe_load((ROOT / "params.yaml").read_text())["corruption"]
     assert {80, 65, 58, 50, 40} <= set(listed["jpeg"])
     assert listed["blur"] == [0.4, 0.6, 0.7, 0.8, 1.0]
     assert listed["noise"] == [0.04, 0.06, 0.08, 0.09, 0.1]
@@ -64,8 +64,8 @@ def test_the_committed_levels_are_those_of_cifar_10_c_and_more():
 @pytest.mark.parametrize(
     ("lists", "text"),
     [
-        ({}, "evaluate.robustness lists no level"),
-        ({"jpeg": [50, 90, 50]}, "evaluate.robustness.jpeg lists 50 more than once"),
+        ({}, "corruption lists no level"),
+        ({"jpeg": [50, 90, 50]}, "corruption.jpeg lists 50 more than once"),
         ({"blur_then_jpeg": [[1, 50], [1.0, 50]]}, r"blur_then_jpeg lists 1\+50 more than once"),
     ],
 )

@@ -9,8 +9,11 @@ start_keras(seed=1)
 
 import keras  # noqa: E402
 
-from detector.networks.clock import EpochClock, inference_rate  # noqa: E402
-from detector.networks.cost import size  # noqa: E402
+from detector.diagnosis.cost import (  # noqa: E402
+    inference_rate,
+    size,
+)
+from detector.training.clock import EpochClock  # noqa: E402
 
 layers = keras.layers
 

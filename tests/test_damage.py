@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from detector.data.decode import decode_image, decode_members
-from detector.data.external_images import decode_any
-from detector.data.images import open_picture
-from detector.deployment.images import open_image
+from detector.images.decode import decode_image, decode_members
+from detector.images.external_images import decode_any
+from detector.images.opener import open_picture
+from detector.prediction.images import open_image
 from tests.damaged_files import CODERS, KINDS, UNTOLD, content, cut, outcomes, picture
 from tests.helpers import coded, png, png_chunk, zip_of
 

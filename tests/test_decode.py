@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.data import decode
-from detector.data.decode import BadImage, decode_image, decode_members, read_member
-from detector.data.zips import words
-from detector.errors import ExpectedError
+from detector.archives.zips import words
+from detector.base.errors import ExpectedError
+from detector.images import decode
+from detector.images.decode import BadImage, decode_image, decode_members, read_member
 from tests.helpers import coded, png, random_pixels, zip_of
 
 PIXELS = random_pixels(1)

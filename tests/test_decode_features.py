@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from scipy.fft import dctn
 
-from detector.data import decode
-from detector.data.decode import luma
-from detector.data.images import codec_name
+from detector.images import decode
+from detector.images.decode import luma
+from detector.images.opener import codec_name
 from tests.helpers import coded, random_pixels
 
 PIXELS = random_pixels(1)

@@ -15,9 +15,9 @@ import numpy as np
 import psutil
 import pytest
 
-from detector.data import decode
-from detector.data.decode import decode_members, read_member
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from detector.images import decode
+from detector.images.decode import decode_members, read_member
 from tests.helpers import (
     ROOT,
     coded,
@@ -217,7 +217,7 @@ def test_the_processes_end_when_nobody_asks_for_more(archive):
 def test_the_processes_end_with_a_parent_that_is_killed(archive):
     code = f"""
 import joblib, os, psutil, signal, time
-from detector.data import decode
+from detector.images import decode
 joblib.cpu_count, decode.CHUNK = lambda: 2, 2
 chunks = decode.decode_members({archive!r}, {[name for name, _ in image_members(5)]!r}, 32)
 next(chunks)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detector.base.errors import ExpectedError
 from detector.demo import wording
 from detector.demo.judge import Judge, overlay
 from detector.demo.samples import MEMBERS, read_samples
 from detector.demo.server import bound, serve
 from detector.deployment.model_archive import DecisionRule
-from detector.errors import ExpectedError
 from tests.demo_server import archive, ask, asked, describe, grey, serving
 from tests.helpers import ROOT, coded, random_pixels, zip_of
 
@@ -123,7 +123,7 @@ def test_the_page_says_what_the_archive_says(page):
 
 
 def test_samples(page):
-    samples = read_samples(ROOT / "sample/sample.zip")
+    samples = read_samples(ROOT / "data/sample/sample.zip")
     assert sorted(sample.label for sample in samples) == ["FAKE"] * 3 + ["REAL"] * 3
     for number, sample in enumerate(samples, 1):
         reply = page.get(f"/samples/{number}")

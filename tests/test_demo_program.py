@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from benchmarks.demo_load import asked, photographs, sample_images
-from detector.deployment.detector import load
 from detector.deployment.model_archive import write_model
+from detector.prediction.detector import load
 from tests.helpers import ROOT, coded
 from tests.model_files import described, noisy_images, settings, spread
 

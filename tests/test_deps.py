@@ -1,14 +1,16 @@
-"""dvc.yaml is true: what a stage imports and reads is what it declares."""
+"""dvc.yaml is true: what a stage imports lies within its folders, and an edit reruns no other."""
 
 import ast
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from dvc.repo import Repo
 
-from detector.files import replacing
+from detector.base.files import replacing
 from tests.helpers import composed_params
 
 ROOT = Path(__file__).parent.parent
@@ -16,7 +18,7 @@ PACKAGES = ("detector", "stages", "conf")
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = sorted(PIPELINE["stages"])
 # What detector/__init__.py gives on demand, and the file that it comes from.
-ON_DEMAND = {"detector.load": "detector/deployment/detector.py"}
+ON_DEMAND = {"detector.load": "detector/prediction/detector.py"}
 SUBPACKAGES = sorted(f"detector/{p.parent.name}" for p in (ROOT / "detector").glob("*/__init__.py"))
 
 
@@ -52,13 +54,50 @@ def closure(path):
 
 def test_the_walk_sees_imports_inside_functions():
     assert "detector/networks/model.py" in closure("stages/train.py")
-    assert "detector/networks/backbones.py" in closure("stages/train.py")
+    assert "detector/training/distributed.py" in closure("stages/train.py")
+
+
+def code_of(stage):
+    return [dep for dep in declaration(stage)["deps"] if dep.startswith(("detector", "stages"))]
+
+
+def within(path, dep):
+    return path == dep or path.startswith(f"{dep}/")
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_imported_module_is_a_dependency_and_no_other(stage):
-    declared = {dep for dep in declaration(stage)["deps"] if dep.endswith(".py")}
-    assert declared == closure(f"stages/{stage}.py")
+def test_what_a_stage_imports_lies_within_its_deps_and_each_is_needed(stage):
+    imported, declared = closure(f"stages/{stage}.py"), code_of(stage)
+    outside = [path for path in imported if not any(within(path, dep) for dep in declared)]
+    assert outside == []
+    idle = [dep for dep in declared if not any(within(path, dep) for path in imported)]
+    assert idle == []
+    assert len(declared) <= (14 if stage == "report" else 8)
+
+
+def test_no_room_reaches_up():
+    """A room imports what lies below it; commands and page are above all, and apart."""
+    below = {
+        "base": set(),
+        "figures": {"base"},
+        "images": {"base", "archives"},
+        "networks": {"base"},
+        "commands": None,
+        "demo": None,
+    }
+    for room, allowed in below.items():
+        for path in sorted((ROOT / "detector" / room).glob("*.py")):
+            seen = set(module_files(path.relative_to(ROOT))) - {f"detector/{room}/{path.name}"}
+            rooms = {Path(file).parts[1] for file in seen if file.startswith("detector/")} - {room}
+            if allowed is not None:
+                assert rooms <= allowed, path
+            assert not {"commands", "demo"} & rooms, path
+            assert not any(file.startswith("stages/") for file in seen), path
+    for path in sorted((ROOT / "benchmarks").glob("*.py")):
+        assert not re.search(r"(?m)^\s*(from|import) (docs|tests)\b", path.read_text()), path
+    for path in sorted((ROOT / "detector").rglob("settings.py")):
+        rooms = {Path(file).parts[1] for file in module_files(path.relative_to(ROOT))}
+        assert rooms - {path.parent.name} <= {"base", "networks"}, path
 
 
 @pytest.mark.parametrize("package", ["stages", "detector", *SUBPACKAGES])
@@ -68,13 +107,6 @@ def test_package_files_hold_nothing_to_depend_on(package):
     names = [getattr(node, "name", type(node)) for node in code]
     on_demand = ["__getattr__"] if package == "detector" else []
     assert names == on_demand, "code in an __init__.py is a dependency that no stage declares"
-
-
-def test_what_the_package_gives_on_demand_is_followed_to_its_file(tmp_path):
-    (tmp_path / "user.py").write_text("from detector import load\n")
-    assert list(module_files(tmp_path / "user.py")) == list(ON_DEMAND.values())
-    imported = set(module_files("detector/__init__.py"))
-    assert imported == set(ON_DEMAND.values())
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -88,27 +120,11 @@ def test_training_depends_on_its_file_of_weights_and_nothing_else_does(tmp_path)
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
     with Repo.init(str(tmp_path), no_scm=True) as repo:
         depend = {stage.name: {d.def_path for d in stage.deps} for stage in repo.index.stages}
-    assert [name for name in depend if "my.weights.h5" in depend[name]] == ["train@cnn32"]
-    assert "conf/named_weights.md" in depend["train@resnet50"] - depend["train@cnn32"]
-
-
-def test_judging_does_not_depend_on_what_other_stages_are_told():
-    """Another number of damaged images changes nothing that evaluate writes."""
-    judging = [name for name in declaration("evaluate")["params"] if name.startswith("evaluate")]
-    assert sorted(judging) == [
-        f"evaluate.{key}" for key in ("batch_size", "resamples", "sure_error", "threshold")
+    assert [name for name in depend if "models/start/my.weights.h5" in depend[name]] == [
+        "train@cnn32"
     ]
-
-
-def test_data_files_of_the_package_are_declared():
-    assert "detector/evaluation/paper_results.json" in declaration("compare")["deps"]
-    assert "detector/report/templates" in declaration("report")["deps"]
-    assert "detector/evaluation/paper_results.json" in declaration("report")["deps"]
-    files = [p.relative_to(ROOT / "detector").as_posix() for p in (ROOT / "detector").rglob("*.*")]
-    # What the page of detector/demo is made of: no stage shows it.
-    other = [n for n in files if not n.endswith((".py", ".pyc")) and not n.startswith("demo/")]
-    assert {str(Path(name).parent) for name in other} == {"evaluation", "report/templates"}
-    assert [n for n in other if n.startswith("evaluation")] == ["evaluation/paper_results.json"]
+    assert "models/start/none" in depend["train@resnet50"] - depend["train@cnn32"]
+    assert (ROOT / "models/start/none").is_file() and (ROOT / "models/start/imagenet").is_file()
 
 
 def test_uncached_outs_are_plots_or_metrics_so_that_the_run_cache_works():
@@ -139,3 +155,72 @@ def test_what_a_killed_stage_left_changes_no_dependency(tmp_path, monkeypatch):
         assert repo.status() == {}
         (results / "test/predictions.csv").write_text("second")
         assert "a" in str(repo.status())
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A copy of the repository's files with the committed dvc.lock; no outs."""
+    folder = tmp_path_factory.mktemp("tree")
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).exists() and name.split("/")[0] not in ("docs", "tests", "benchmarks"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    return folder
+
+
+def to_run(tree):
+    """Give the stages, without @backbone, of which `dvc status` finds code or params changed."""
+    with Repo(str(tree)) as repo:
+        status = repo.status()
+    found = set()
+    for stage, changes in status.items():
+        for change in changes:
+            changed = change.get("changed deps", {}) if isinstance(change, dict) else {}
+            # outs are not there at all in this copy
+            if any(how != "deleted" for how in changed.values()):
+                found.add(stage.split("@")[0])
+    return found
+
+
+FIELD = "    augmentation: Augmentation\n"
+EDITS = [
+    ("conf/model/another.yaml", None, set()),
+    ("detector/training/settings.py", (FIELD, FIELD + "    new: int = 1\n"), {"train", "report"}),
+    ("detector/report/tables.py", "", {"report"}),
+    ("detector/preprocessing/figures.py", "", {"preprocess"}),
+    ("detector/corruption/figures.py", "", {"corrupt", "robustness"}),
+    ("detector/diagnosis/figures.py", "", {"evaluate"}),
+    ("detector/comparison/figures.py", "", {"compare", "report"}),
+    ("detector/comparison/paired.py", "", {"compare", "report"}),
+    ("detector/onnx/layers.py", "", set()),
+    ("detector/demo/app.py", "", set()),
+    ("detector/commands/output.py", "", set()),
+    ("detector/prediction/images.py", "", set()),
+    ("benchmarks/common.py", None, set()),
+]
+
+
+def test_nothing_is_to_run_in_a_copy(tree):
+    assert to_run(tree) == set(), "'dvc repro' has not been run on this code"
+
+
+@pytest.mark.parametrize(("path", "edit", "stages"), EDITS)
+def test_an_edit_reruns_only_what_it_can_change(tree, path, edit, stages):
+    """And what follows from these: stages whose data change."""
+    path = tree / path
+    before = path.read_text() if path.exists() else None
+    path.parent.mkdir(exist_ok=True)
+    if before is None:
+        path.write_text((tree / "conf/model/resnet50.yaml").read_text())
+    elif edit:
+        assert edit[0] in before
+        path.write_text(before.replace(*edit))
+    else:
+        path.write_text(before + "# one line more\n")
+    try:
+        assert to_run(tree) == stages
+    finally:
+        path.unlink() if before is None else path.write_text(before)

@@ -19,12 +19,12 @@ start_keras(seed=1)
 import keras  # noqa: E402
 
 from detector import load  # noqa: E402
-from detector.data.arrays import load_split  # noqa: E402
+from detector.base.arrays import load_split  # noqa: E402
+from detector.base.errors import ExpectedError  # noqa: E402
 from detector.deployment.familiarity import limits, statistics  # noqa: E402
 from detector.deployment.model_archive import read_description, write_model  # noqa: E402
-from detector.errors import ExpectedError  # noqa: E402
+from detector.diagnosis.gradcam import grad_cam  # noqa: E402
 from detector.evaluation.calibration import logit  # noqa: E402
-from detector.networks.gradcam import grad_cam  # noqa: E402
 from detector.networks.model import build_model, load_trained, save_weights  # noqa: E402
 from stages import package  # noqa: E402
 from tests.helpers import ROOT  # noqa: E402
@@ -64,7 +64,8 @@ def test_the_stage_gathers_what_is_known(project, detector):
     folder, _, table = project
     found = detector.description
     assert found == read_description(folder / "models/cnn32.zip")
-    assert (found.name, found.image_size, found.settings) == ("cnn32", 32, settings())
+    sized = settings().model_copy(update={"input_size": 32})
+    assert (found.name, found.image_size, found.settings) == ("cnn32", 32, sized)
     assert found.decision.model_dump() == vars(DECISION)
     assert (found.data.name, found.data.archive_sha256) == (ARCHIVE["name"], ARCHIVE["sha256"])
     arrays = [(folder / f"data/train/{name}.npy").read_bytes() for name in ("images", "labels")]
@@ -94,8 +95,8 @@ def test_equal_dependencies_make_an_equal_file(project):
 def test_the_stage_refuses_metrics_without_the_archive(project, tmp_path):
     shutil.copytree(project[0], tmp_path / "copy")
     for content in ({}, {"archive": ARCHIVE}, {"archive": ARCHIVE, "codecs": {}}, {"archive": {}}):
-        (tmp_path / "copy/metrics/data.json").write_text(json.dumps(content))
-        with pytest.raises(ExpectedError, match=r"metrics/data\.json: does not name the archive"):
+        (tmp_path / "copy/data/audit.json").write_text(json.dumps(content))
+        with pytest.raises(ExpectedError, match=r"data/audit\.json: does not name the archive"):
             run_stage(tmp_path / "copy")
 
 

@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
 from tests.helpers import ROOT, composed_params, learnable_arrays
 
 IMAGES = {"train": 320, "val": 257}  # of whose last batch of 1 one of two workers has no row
 EPOCHS, BATCH = 4, 32
 TOLERANCE = 1e-3  # of a loss, relative: sums in another order, fed back through the steps
 NAME = "cnn32"
-OUTS = (f"models/{NAME}.weights.h5", f"models/{NAME}.history.csv", f"plots/{NAME}/training",
-        f"metrics/{NAME}/training.json", f".work/cost/{NAME}/training.json")  # fmt: skip
+OUTS = (f"models/{NAME}.weights.h5", f"models/{NAME}.history.csv", f"data/training/{NAME}",
+        f".work/cost/{NAME}/training.json")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_two_devices_of_one_machine(template, alone, tmp_path):
 
 
 def test_more_devices_than_images_in_a_batch():
-    from detector.networks.distribution import Distribution
+    from detector.training.distribution import Distribution
 
     distribution = Distribution(SimpleNamespace(num_replicas_in_sync=4))
     distribution.require_rows(4, images=4)
@@ -220,7 +220,7 @@ def test_more_devices_than_images_in_a_batch():
 
 RANDOM_STATES = f"""{TWO_CPUS}
 import keras
-from detector.networks.distribution import distribute
+from detector.training.distribution import distribute
 from detector.networks.model import build_model
 from detector.params import validate
 import yaml
@@ -273,7 +273,7 @@ def test_each_device_draws_other_random_numbers(template, tmp_path):
     ],
 )  # fmt: skip
 def test_a_wrong_tf_config(config, said, monkeypatch):
-    from detector.networks.distribution import read_tf_config
+    from detector.training.distribution import read_tf_config
 
     monkeypatch.delenv("TF_CONFIG", raising=False)
     if config is not None:
@@ -284,7 +284,7 @@ def test_a_wrong_tf_config(config, said, monkeypatch):
 
 
 def test_a_right_tf_config(monkeypatch):
-    from detector.networks.distribution import read_tf_config
+    from detector.training.distribution import read_tf_config
 
     config = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))

@@ -15,10 +15,10 @@ start_keras(seed=1)
 
 import keras  # noqa: E402
 
-from detector.data.arrays import Split  # noqa: E402
-from detector.networks.checkpoint import Checkpoint  # noqa: E402
-from detector.networks.distribution import distribute  # noqa: E402
-from detector.networks.training import scope_of, train  # noqa: E402
+from detector.base.arrays import Split  # noqa: E402
+from detector.training.checkpoint import Checkpoint  # noqa: E402
+from detector.training.distribution import distribute  # noqa: E402
+from detector.training.fit import scope_of, train  # noqa: E402
 from stages import train as train_stage  # noqa: E402
 from tests.test_finite import refused, sentence  # noqa: E402
 
@@ -182,8 +182,8 @@ def test_the_train_stage_writes_nothing_of_it(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train", "--model", "cnn32"])
     adam = keras.optimizers.Adam  # a rate that params.yaml does not take
     monkeypatch.setattr(keras.optimizers, "Adam", lambda _: adam(1e30))
-    (Path("conf")).mkdir()
-    Path("conf/named_weights.md").touch()
+    Path("models/start").mkdir(parents=True)
+    Path("models/start/none").touch()
     line = refused(train_stage.main)
     assert line.startswith("error: the training of cnn32 diverged in epoch 1: ")
     assert not list(Path().rglob("*.npz"))

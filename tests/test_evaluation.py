@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
 from detector.evaluation import judgement
 from detector.evaluation.decision import decide, read_decision
 from detector.evaluation.predictions import COLUMNS

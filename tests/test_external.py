@@ -8,21 +8,23 @@ import pandas as pd
 import pytest
 from scipy.stats import ks_2samp
 
-from detector.data.external import audit_set, choose, find_sets, label_of
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from detector.external.sets import audit_set, choose, find_sets, label_of
 from tests.helpers import coded, random_pixels, zip_of
 from tests.raw_zip import member, raw_zip
+
+FOLDER = "data/external"
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("external").mkdir()
+    Path(FOLDER).mkdir(parents=True)
 
 
 def put(name: str, members: dict[str, bytes]) -> Path:
-    """Write a set to external/: a zip if the name says so, else a folder."""
-    path = Path("external", name)
+    """Write a set to data/external/: a zip if the name says so, else a folder."""
+    path = Path(FOLDER, name)
     if name.endswith(".zip"):
         return zip_of(path, members.items())
     for inner, data in members.items():
@@ -43,7 +45,7 @@ def wrong(name: str, members: dict[str, bytes]) -> str:
     """Give what is said of a set that is refused."""
     path = put(name, members)
     with pytest.raises(ExpectedError) as error:
-        find_sets("external")
+        find_sets(FOLDER)
     assert str(path) in str(error.value)
     return str(error.value)
 
@@ -76,12 +78,14 @@ def test_names_that_lead_out(member):
 
 
 def test_the_folder_must_be_there(folder):
-    Path("external").rmdir()
-    with pytest.raises(ExpectedError, match=r"^external: not a folder that can be read \(No such"):
-        find_sets("external")
-    Path("external").touch()
+    Path(FOLDER).rmdir()
+    with pytest.raises(
+        ExpectedError, match=r"^data/external: not a folder that can be read \(No such"
+    ):
+        find_sets(FOLDER)
+    Path(FOLDER).touch()
     with pytest.raises(ExpectedError, match="Not a directory"):
-        find_sets("external")
+        find_sets(FOLDER)
 
 
 def test_what_looks_like_a_set_but_is_none_is_refused(folder):
@@ -96,7 +100,7 @@ def test_what_looks_like_a_set_but_is_none_is_refused(folder):
         ("x" * 65, good(1), "no name for a set"),
     ]:
         assert said in wrong(name, members)
-        path = Path("external", name)
+        path = Path(FOLDER, name)
         path.unlink() if path.is_file() else path.rename("elsewhere" + name)
     for name, said in [
         ("c.tar.gz", "an archive of another kind"),
@@ -104,24 +108,24 @@ def test_what_looks_like_a_set_but_is_none_is_refused(folder):
         ("c.JPG", "an image by itself"),
         ("c.zip", "not a readable zip"),
     ]:
-        path = Path("external", name)
+        path = Path(FOLDER, name)
         path.write_bytes(b"PK\3\4 nothing")
         with pytest.raises(ExpectedError) as error:
-            find_sets("external")
+            find_sets(FOLDER)
         assert str(path) in str(error.value) and said in str(error.value)
         path.unlink()
 
 
 def test_two_sets_of_one_name(folder):
     put("a.zip", good(1))
-    assert "external/a has this name too" in wrong("a", good(1))
+    assert "data/external/a has this name too" in wrong("a", good(1))
 
 
 def test_names_of_sets(folder):
     for name in ("v1.5", "Photos-2024.zip", "_x.ZIP"):
         put(name.lower() if name.endswith("ZIP") else name, good(1))
-    Path("external/_x.zip").rename("external/_x.ZIP")
-    assert [one.name for one in find_sets("external")] == ["Photos-2024", "_x", "v1.5"]
+    Path("data/external/_x.zip").rename("data/external/_x.ZIP")
+    assert [one.name for one in find_sets(FOLDER)] == ["Photos-2024", "_x", "v1.5"]
 
 
 def test_links(folder):
@@ -129,15 +133,15 @@ def test_links(folder):
     secret.mkdir()
     (secret / "a.jpg").write_bytes(coded(random_pixels(0)))
     put("s", good(1))
-    real = Path("external/s/test/REAL")
+    real = Path("data/external/s/test/REAL")
     (real / "out.jpg").symlink_to(secret.resolve() / "a.jpg")
     (real / "loop.jpg").symlink_to("loop.jpg")
     (real / "gone.jpg").symlink_to("nothing.jpg")
     (real / "in.jpg").symlink_to("../FAKE/0.jpg")
     (real / "up").symlink_to("..")
-    Path("external/s/FAKE").symlink_to(secret.resolve())
+    Path("data/external/s/FAKE").symlink_to(secret.resolve())
     os.mkfifo(real / "pipe.jpg")
-    (one,) = find_sets("external")
+    (one,) = find_sets(FOLDER)
     assert list(one.labels) == ["test/FAKE/0.jpg", "test/REAL/0.jpg", "test/REAL/in.jpg"]
     assert one.bad == [
         ("FAKE", "a link that leads out of the set"),
@@ -147,15 +151,19 @@ def test_links(folder):
         ("test/REAL/pipe.jpg", "neither a file nor a folder"),
         ("test/REAL/up", "a link to a folder"),
     ]
-    Path("external/t").symlink_to(secret.resolve())
-    with pytest.raises(ExpectedError, match="external/t: this link leads out of external"):
-        find_sets("external")
+    Path("data/external/t").symlink_to(secret.resolve())
+    with pytest.raises(
+        ExpectedError, match="data/external/t: this link leads out of data/external"
+    ):
+        find_sets(FOLDER)
 
 
 def test_a_name_that_is_not_utf8(folder):
     put("s", good(1))
-    Path(os.fsdecode(b"external/s/test/REAL/gr\xf6sse.jpg")).write_bytes(coded(random_pixels(0)))
-    (one,) = find_sets("external")
+    Path(os.fsdecode(b"data/external/s/test/REAL/gr\xf6sse.jpg")).write_bytes(
+        coded(random_pixels(0))
+    )
+    (one,) = find_sets(FOLDER)
     assert one.bad == [("test/REAL/gr\\udcf6sse.jpg", "the name is not UTF-8")]
 
 
@@ -163,13 +171,13 @@ def test_odd_members_of_a_zip_are_listed(folder):
     image = coded(random_pixels(0))
     odd = [("", b"x"), ("\0", b""), ("REAL/", b""), ("REAL/a.jpg/", image), ("x/", b"more")]
     members = [member(*one) for one in [("REAL/a.jpg", image), *odd]]
-    Path("external/a.zip").write_bytes(raw_zip(members))
-    (one,) = find_sets("external")
+    Path("data/external/a.zip").write_bytes(raw_zip(members))
+    (one,) = find_sets(FOLDER)
     assert list(one.labels) == ["REAL/a.jpg"] and one.ignored == ["", "", "x/"]
     assert [bad.member for bad in one.bad] == ["REAL/a.jpg/"]
-    Path("external/a.zip").write_bytes(raw_zip(members, count=7))
+    Path("data/external/a.zip").write_bytes(raw_zip(members, count=7))
     with pytest.raises(ExpectedError, match="its end counts 7 members, its directory has 6"):
-        find_sets("external")
+        find_sets(FOLDER)
 
 
 def test_a_part_of_each_class_is_chosen_by_name(folder):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from detector.data.decode import decode_image
-from detector.data.external import label_of
-from detector.data.external_images import decode_any, read_file
+from detector.external.sets import label_of
+from detector.images.decode import decode_image
+from detector.images.external_images import decode_any, read_file
 from tests.helpers import coded, png, random_pixels
 from tests.raw_zip import LINK, bomb, member, raw_zip
 

@@ -12,23 +12,24 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from detector.data import external_images
-from detector.data.arrays import SPLITS, SplitWriter, load_split
-from detector.data.decode import decode_image
-from detector.data.external import LISTED
-from stages import common, external
+from detector.base import program
+from detector.base.arrays import SPLITS, SplitWriter, load_split
+from detector.external.sets import LISTED
+from detector.images import external_images
+from detector.images.decode import decode_image
+from stages import external
 from tests.helpers import ROOT, coded, composed_params, patch, random_pixels
 from tests.test_external import good, put
 from tests.test_external_images import BAD, PICTURE, PIXELS, palette_with_a_hole
 
-REPORT = Path("metrics/external.json")
+REPORT = Path("data/sets/audit.json")
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """Give a function that starts the stage beside small arrays, with overrides as for -S."""
     monkeypatch.chdir(tmp_path)
-    Path("external").mkdir()
+    Path("data/external").mkdir(parents=True)
     for i, split in enumerate(SPLITS):
         with SplitWriter(f"data/{split}", 32) as writer:
             images = np.stack([random_pixels(77_000 + i), random_pixels(78_000 + i)])
@@ -36,7 +37,7 @@ def place(tmp_path, monkeypatch):
 
     def start(*overrides: str) -> dict:
         composed_params(tmp_path, *overrides)
-        common.run(external.main)
+        program.run(external.main)
         return json.loads(REPORT.read_text())["sets"]
 
     return start
@@ -44,13 +45,13 @@ def place(tmp_path, monkeypatch):
 
 def test_no_sets(place):
     for name in ("README.md", ".gitkeep", ".DS_Store", "Thumbs.db", "list.csv"):
-        Path("external", name).touch()
-    Path("external/__MACOSX/REAL").mkdir(parents=True)
+        Path("data/external", name).touch()
+    Path("data/external/__MACOSX/REAL").mkdir(parents=True)
     assert place() == {}
     assert REPORT.read_text() == '{\n  "sets": {}\n}\n'
-    assert json.loads(Path("data/external/sets.json").read_text()) == []
-    assert Path("data/external/bad_files.csv").read_text() == "set,member,reason\n"
-    assert len(list(Path("data/external").iterdir())) == 2
+    assert json.loads(Path("data/sets/sets.json").read_text()) == []
+    assert Path("data/sets/bad_files.csv").read_text() == "set,member,reason\n"
+    assert len(list(Path("data/sets").iterdir())) == 3
 
 
 def files(folder: str) -> dict[str, bytes]:
@@ -68,11 +69,11 @@ def test_zip_and_folder_in_any_order_give_the_same(place):
     put("c.zip", dict(reversed(members.items())))
     reports = place()
     assert reports["a"] == reports["b"] == reports["c"]
-    assert files("data/external/a") == files("data/external/b") == files("data/external/c")
-    assert json.loads(Path("data/external/sets.json").read_text()) == [
+    assert files("data/sets/a") == files("data/sets/b") == files("data/sets/c")
+    assert json.loads(Path("data/sets/sets.json").read_text()) == [
         {"name": name, "FAKE": 5, "REAL": 5} for name in "abc"
     ]
-    split = load_split("data/external/a")
+    split = load_split("data/sets/a")
     assert [name.decode() for name in split.names] == sorted(members)
     assert split.labels.tolist() == [0] * 5 + [1] * 5 and set(split.classes) == {-1}
     for image, name in zip(split.images, split.names, strict=True):
@@ -87,8 +88,8 @@ def test_as_dvc_starts_it_with_several_processes_the_bytes_are_the_same(place, m
     ours = files("data") | {"report": REPORT.read_bytes()}
     # Chunks of another size, other processes, another hash seed.
     code = (
-        "from detector.data import external_images; external_images.CHUNK = 7\n"
-        "from stages import common, external; common.run(external.main)"
+        "from detector.images import external_images; external_images.CHUNK = 7\n"
+        "from detector.base import program; from stages import external; program.run(external.main)"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7"}
     done = subprocess.run(
@@ -108,14 +109,12 @@ def test_bad_files_stop_the_run(place):
     with pytest.raises(SystemExit) as end:
         place()
     assert end.value.code == (
-        f"error: external: {len(BAD)} of its files cannot be used, first 'REAL/animated.png' of "
-        "the set a (animated, 2 frames); all are listed in .work/external_bad_files.csv: mend the "
-        "sets, or leave them out with -S preprocess.on_bad_image=drop"
+        f"error: data/external: {len(BAD)} of its files cannot be used, first 'REAL/animated.png' "
+        "of the set a (animated, 2 frames); all are listed in .work/external_bad_files.csv: mend "
+        "the sets, or leave them out with -S preprocess.on_bad_image=drop"
     )
     assert list(files(".work")) == ["external_bad_files.csv"]
-    assert (
-        not files("data/external") and not REPORT.exists() and not list(Path().rglob(".partial*"))
-    )
+    assert not files("data/sets") and not REPORT.exists() and not list(Path().rglob(".partial*"))
     listed = pd.read_csv(".work/external_bad_files.csv", keep_default_na=False)
     assert list(listed["member"]) == sorted(BAD) and set(listed["set"]) == {"a"}
     for member, reason in zip(listed["member"], listed["reason"], strict=True):
@@ -129,7 +128,7 @@ def test_bad_files_are_dropped_counted_and_listed_alike_in_zip_and_folder(place)
     assert reports["a"] == reports["b"]
     assert reports["a"]["images"] == {"FAKE": 3, "REAL": 3}
     assert reports["a"]["bad_files"]["count"] == len(BAD)
-    listed = pd.read_csv("data/external/bad_files.csv", keep_default_na=False)
+    listed = pd.read_csv("data/sets/bad_files.csv", keep_default_na=False)
     assert list(listed["set"]) == ["a"] * len(BAD) + ["b"] * len(BAD)
     assert list(listed["member"]) == sorted(BAD) * 2
     first = listed.head(len(BAD))[["member", "reason"]].to_numpy().tolist()
@@ -164,7 +163,7 @@ def test_damage_in_the_zip_itself(place):
 def test_a_file_over_the_limit_in_a_folder(place, monkeypatch):
     put("a", good(2))
     monkeypatch.setattr(external_images, "MAXIMUM_BYTES", 1_000_000)
-    with open("external/a/test/REAL/big.bmp", "wb") as file:
+    with open("data/external/a/test/REAL/big.bmp", "wb") as file:
         file.truncate(1_000_001)
     report = place("preprocess.on_bad_image=drop")["a"]
     assert report["bad_files"]["first"] == [
@@ -176,7 +175,7 @@ def test_a_set_of_which_nothing_can_be_used(place):
     put("a", {"FAKE/a.jpg": b"no image"})
     with pytest.raises(SystemExit) as end:
         place("preprocess.on_bad_image=drop")
-    assert str(end.value.code).startswith("error: external/a: none of its images can be used")
+    assert str(end.value.code).startswith("error: data/external/a: none of its images can be used")
 
 
 def test_only_fake(place, capsys):
@@ -192,7 +191,7 @@ def test_only_fake(place, capsys):
 
 def test_what_is_left_out_and_ignored_is_counted(place):
     put("a", good(6) | {"LICENSE": b"", "test/REAL/.DS_Store": b""})
-    report = place("evaluate.external.max_images=4")["a"]
+    report = place("external.max_images=4")["a"]
     assert report["images"] == {"FAKE": 4, "REAL": 4}
     assert report["left_out"] == {"FAKE": 2, "REAL": 2}
     assert report["ignored_files"] == {"count": 2, "first": ["LICENSE", "test/REAL/.DS_Store"]}
@@ -205,13 +204,13 @@ def test_recoding_takes_the_difference_of_coders_away(place):
     members |= {f"FAKE/{i}.jpg": coded(random_pixels(i), quality=20) for i in range(9)}
     put("a", members)
     plain = place()["a"]
-    images = np.array(load_split("data/external/a").images)
+    images = np.array(load_split("data/sets/a").images)
     assert not plain["recoded"]
     assert plain["codecs"] == {"FAKE": {"JPEG quality 20 4:2:0": 9}, "REAL": {"PNG": 9}}
     assert "PNG: 0.0% of FAKE but 100.0% of REAL files" in plain["warnings"][1]
-    recoded = place("evaluate.external.recode=true")["a"]
+    recoded = place("external.recode=true")["a"]
     assert recoded == plain | {"recoded": True}  # the audit is of the files as they came
-    for before, after in zip(images, load_split("data/external/a").images, strict=True):
+    for before, after in zip(images, load_split("data/sets/a").images, strict=True):
         assert np.array_equal(after, decode_image(coded(before, quality=75), 32)[0])
 
 
@@ -271,5 +270,5 @@ def test_recoding_and_another_coder_hide_no_shared_image(place):
         writer.append(smooth[None], [0], [-1], ["train/FAKE/smooth.png"])
     put("a", {"FAKE/a.jpg": coded(smooth, quality=95), "FAKE/b.png": coded(PICTURE, "PNG")})
     for recode in ("false", "true"):
-        found = place(f"evaluate.external.recode={recode}")["a"]["near_duplicates"]
+        found = place(f"external.recode={recode}")["a"]["near_duplicates"]
         assert found["training_examples"] == [["FAKE/a.jpg", "train/FAKE/smooth.png"]]

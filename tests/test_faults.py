@@ -13,12 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.data.arrays import SplitWriter, load_split
-from detector.errors import ExpectedError
-from stages import common, evaluate, preprocess, train
+from detector.base import program
+from detector.base.arrays import SplitWriter, load_split
+from detector.base.errors import ExpectedError
+from detector.base.params import read_tree
+from detector.params import validate
+from stages import evaluate, preprocess, train
 from tests.clone import small_clone
 from tests.helpers import ROOT, composed_params, image_members, make_archive, random_pixels, zip_of
-from tools.verify import hashes
+from tests.verify import hashes
 
 RAW = Path("data/raw/sample.zip")
 SENTENCE = "free some space or mend the permissions and run again"
@@ -41,7 +44,7 @@ def place(tmp_path, monkeypatch):
 def refused(main, capsys) -> str:
     """Run a stage; give its one line on stderr after it left nothing half-written."""
     with pytest.raises(SystemExit) as caught:
-        common.run(main)
+        program.run(main)
     assert "Traceback" not in capsys.readouterr().err
     (line,) = str(caught.value.code).splitlines()
     assert line.startswith("error: ") and not list(Path().rglob(".partial*"))
@@ -157,7 +160,7 @@ def test_one_percent_of_the_members_damaged(place, capsys, each):
     assert not list(Path().rglob("*.npy"))
 
     composed_params(place, "preprocess.on_bad_image=drop")
-    common.run(preprocess.main)
+    program.run(preprocess.main)
     listed = pd.read_csv("data/bad_files.csv")
     assert listed["member"].tolist() == damaged
     assert listed["reason"].str.startswith("damaged in the archive (Bad CRC-32").all()
@@ -251,7 +254,7 @@ def test_two_runs_at_once(clone):
 def test_weights_that_are_not_those_of_the_network(clone, place):
     from detector.networks.model import load_trained
 
-    settings = common.read_params().model["cnn32"]
+    settings = validate(read_tree()).model["cnn32"]
     whole = clone.path("models/cnn32.weights.h5").read_bytes()
 
     def flipped(place):

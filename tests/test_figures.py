@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from detector.data.arrays import Split
+from detector.base.arrays import Split
+from detector.comparison import figures as compared
+from detector.diagnosis import figures
 from detector.evaluation.calibration import reliability_table
 from detector.evaluation.metrics import precision_recall_table, roc_table
 from detector.evaluation.selective import risk_coverage
-from detector.figures import results as figures
-from detector.figures.data import sample_sheet
+from detector.figures import style
+from detector.preprocessing.figures import sample_sheet
 from tests.helpers import random_pixels
 
 
@@ -84,12 +86,16 @@ FIGURES = {
         450,
         400,
     ),
-    "risk_coverage": (partial(figures.risk_coverage, risk(), "title"), 500, 400),
-    "curves": (partial(figures.curves, *curve_tables(), "title"), 900, 450),
-    "learning_curves": (partial(figures.learning_curves, history(), "title"), 900, 400),
-    "one_epoch": (partial(figures.learning_curves, history(1), "title"), 900, 400),
-    "comparison": (partial(figures.comparison, comparison_table("a", "b"), "title"), 900, 400),
-    "one_backbone": (partial(figures.comparison, comparison_table("a"), "title"), 500, 400),
+    "risk_coverage": (partial(compared.risk_coverage, risk(), "title"), 500, 400),
+    "curves": (partial(compared.curves, *curve_tables(), "title"), 900, 450),
+    "learning_curves": (partial(compared.learning_curves, history(), "title"), 900, 400),
+    "one_epoch": (partial(compared.learning_curves, history(1), "title"), 900, 400),
+    "comparison": (
+        partial(compared.comparison, comparison_table("a", "b"), "title", True),
+        900,
+        400,
+    ),
+    "one_backbone": (partial(compared.comparison, comparison_table("a"), "title", False), 500, 400),
 }
 
 
@@ -98,10 +104,10 @@ def test_figure(name, tmp_path):
     draw, width, height = FIGURES[name]
     first, second = tmp_path / "first.png", tmp_path / ".partial.second.png"
     draw(first)
-    assert figures.plt.get_fignums() == []  # closed
-    figures.plt.plot([1, 2])  # what others left open is no matter
+    assert style.plt.get_fignums() == []  # closed
+    style.plt.plot([1, 2])  # what others left open is no matter
     draw(second)
-    figures.plt.close("all")
+    style.plt.close("all")
     with Image.open(first) as image:
         image.load()
         assert image.format == "PNG" and image.width >= width and image.height >= height

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from detector.errors import ExpectedError
-from detector.files import replacing
+from detector.base.errors import ExpectedError
+from detector.base.files import replacing
 
 
 def names(folder):

@@ -18,15 +18,18 @@ start_keras(seed=1)
 
 import keras  # noqa: E402
 
-from detector.data.arrays import load_split  # noqa: E402
-from detector.deployment.detector import Detector, load  # noqa: E402
+from detector.base import program  # noqa: E402
+from detector.base.arrays import load_split  # noqa: E402
+from detector.base.errors import ExpectedError  # noqa: E402
+from detector.base.files import parse_json, write_json  # noqa: E402
+from detector.base.params import read_tree  # noqa: E402
+from detector.comparison.results import long_history  # noqa: E402
 from detector.deployment.model_archive import write_model  # noqa: E402
-from detector.errors import ExpectedError  # noqa: E402
 from detector.evaluation.predictions import read_predictions  # noqa: E402
-from detector.evaluation.results import long_history  # noqa: E402
-from detector.files import parse_json, write_json  # noqa: E402
 from detector.networks import model as networks  # noqa: E402
-from stages import common, evaluate, generalise, package, robustness, train  # noqa: E402
+from detector.params import validate  # noqa: E402
+from detector.prediction.detector import Detector, load  # noqa: E402
+from stages import evaluate, generalise, package, robustness, train  # noqa: E402
 from tests.model_files import DECISION, described, make_project, settings  # noqa: E402
 
 
@@ -51,7 +54,7 @@ def refused(main) -> str:
     """Run a stage; give its one line on stderr after it left nothing half-written."""
     before = sorted(Path().rglob("*"))
     with pytest.raises(SystemExit) as caught:
-        common.run(main)
+        program.run(main)
     (line,) = str(caught.value.code).splitlines()
     left = [path for path in sorted(Path().rglob("*")) if ".work" not in path.parts]
     assert left == before
@@ -81,8 +84,8 @@ def test_weights_of_a_file_are_refused_by_every_stage(project, value):
     entry = settings()
     for call in (
         lambda: networks.load_trained(str(project), entry, 32),
-        lambda: robustness.predict("cnn32", common.read_params(), many(load_split("data/test"))),
-        lambda: generalise.load("cnn32", common.read_params(), 32),
+        lambda: robustness.predict("cnn32", validate(read_tree()), many(load_split("data/test"))),
+        lambda: generalise.load("cnn32", validate(read_tree()), 32),
     ):
         assert "not finite" in sentence(call)
     assert Path("models/cnn32.zip").read_bytes() == archive
@@ -99,7 +102,7 @@ def test_weights_of_a_file_are_refused_by_every_stage(project, value):
     backbone = networks.load_backbone(entry)
     backbone.layers[1].set_weights([np.full((3, 3, 3, 32), value)])
     backbone.save_weights("b.weights.h5")
-    tree = common.read_params()
+    tree = validate(read_tree())
     begun = tree.model["cnn32"].model_copy(update={"weights": "b.weights.h5"})
     tree = tree.model_copy(update={"model": {"cnn32": begun}})
     line = sentence(train.build, "cnn32", tree, load_split("data/train"), None)
@@ -127,7 +130,7 @@ def test_answers_that_are_no_numbers_are_refused(project):
         "error: the answers of cnn32: 8 of 8 numbers are not finite, the first in data/val"
     )
     test = load_split("data/test")
-    params = common.read_params()
+    params = validate(read_tree())
     assert "the answers of cnn32" in sentence(robustness.predict, "cnn32", params, many(test))
     assert "the answers of cnn32" in sentence(generalise.load("cnn32", params, 32), test)
     answering = Detector(described(), network, DECISION)

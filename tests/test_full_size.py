@@ -40,7 +40,7 @@ def test_download_from_a_server_and_preprocess(tmp_path):
         cwd=place.cwd, env=place.env, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    report = json.loads((place.cwd / "metrics/data.json").read_text())
+    report = json.loads((place.cwd / "data/audit.json").read_text())
     assert report["images"] == {
         "train": {"FAKE": 40_000, "REAL": 40_000},
         "val": {"FAKE": 10_000, "REAL": 10_000},

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.data import layout
-from detector.data.archive import BadArchive, examine
-from detector.data.decode import decode_members
-from detector.data.ingest import sort_members
-from detector.errors import ExpectedError
+from detector.archives.archive import BadArchive, examine
+from detector.base import layout
+from detector.base.errors import ExpectedError
+from detector.images.decode import decode_members
+from detector.preprocessing.ingest import sort_members
 from stages.preprocess import member_names
 from tests.helpers import coded, random_pixels
 from tests.raw_zip import (

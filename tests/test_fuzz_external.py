@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.data.external import find_sets
-from detector.data.external_images import decode_any, decode_files
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from detector.external.sets import find_sets
+from detector.images.external_images import decode_any, decode_files
 from tests.raw_zip import DEFLATED, FILE, LINK, NAMES, STORED, UTF_8, Member, member, raw_zip
 from tests.seed_files import image_seeds
 

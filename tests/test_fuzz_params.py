@@ -9,9 +9,9 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from detector.base.params import read_tree
 from detector.params import Params, validate
-from stages.common import read_params
 from tests.helpers import ROOT
 
 FUZZ = settings(max_examples=300, derandomize=True, database=None, deadline=None)
@@ -95,6 +95,6 @@ def test_any_bytes_in_the_place_of_a_value(path, new):
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         Path("params.yaml").write_bytes(TEXT_OF_TREE.replace(key, key + new + b" ", 1))
         try:
-            assert isinstance(read_params(), Params)
+            assert isinstance(validate(read_tree()), Params)
         except ExpectedError as error:
             assert str(error).startswith("params.yaml: ") and len(str(error).splitlines()) == 1

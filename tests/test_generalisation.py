@@ -12,8 +12,8 @@ from scipy.special import expit, logit
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 
-from detector.data.arrays import SplitWriter
-from detector.errors import ExpectedError
+from detector.base.arrays import SplitWriter
+from detector.base.errors import ExpectedError
 from detector.evaluation.decision import Decision
 from detector.evaluation.generalisation import judge
 from stages import generalise
@@ -94,7 +94,7 @@ def test_no_images_are_a_fault_of_the_caller():
 
 def set_of(name: str, labels: list[int], seed: int) -> np.ndarray:
     images = np.stack([random_pixels(seed + i, 8) for i in range(len(labels))])
-    with SplitWriter(f"data/external/{name}", 8) as writer:
+    with SplitWriter(f"data/sets/{name}", 8) as writer:
         names = [
             f"REAL/größe {i}.jpg" if label else f"FAKE/{i}.png" for i, label in enumerate(labels)
         ]
@@ -107,27 +107,28 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["generalise", "--model", "resnet50"])
     composed_params(tmp_path)
-    Path("data/external").mkdir(parents=True)
+    Path("data/sets").mkdir(parents=True)
     Path("models").mkdir()
     DECISION.write("models/resnet50.decision.json")
     return tmp_path
 
 
 def list_sets(*names: str) -> None:
-    Path("data/external/sets.json").write_text(json.dumps([{"name": name} for name in names]))
+    Path("data/sets/sets.json").write_text(json.dumps([{"name": name} for name in names]))
 
 
 def outs() -> tuple[str, dict]:
     return (
         Path("data/results/resnet50/external/predictions.csv").read_text(),
-        json.loads(Path("metrics/resnet50/external.json").read_text()),
+        json.loads(Path("data/results/resnet50/external/external.json").read_text()),
     )
 
 
 def test_without_sets_no_network_is_loaded(place):
     list_sets()
     code = (
-        "import sys; from stages import common, generalise; common.run(generalise.main)\n"
+        "import sys; from detector.base import program; from stages import generalise\n"
+        "program.run(generalise.main)\n"
         "assert not {'keras', 'tensorflow', 'torch', 'jax'} & set(sys.modules)"
     )
     done = subprocess.run(
@@ -146,12 +147,12 @@ def test_each_set_is_predicted_and_judged(place, monkeypatch):
     asked = []
 
     def load(name, params, image_size):
-        asked.append((name, image_size, params.model[name].backbone))
+        asked.append((name, image_size, params.model[name].builder))
         return lambda split: (split.images[:, 0, 0, 0] / 255).astype(np.float32)
 
     monkeypatch.setattr(generalise, "load", load)
     generalise.main()
-    assert asked == [("resnet50", 8, "resnet50")]
+    assert asked == [("resnet50", 8, "ResNet50")]
     _, report = outs()
     assert list(report) == ["b", "a"]
     table = pd.read_csv(
@@ -179,6 +180,6 @@ def test_what_an_earlier_run_left_is_replaced(place):
 @pytest.mark.parametrize("content", [None, "{", "[1]", '[{"n": 1}]'])
 def test_a_damaged_list_of_sets(place, content):
     if content is not None:
-        Path("data/external/sets.json").write_text(content)
+        Path("data/sets/sets.json").write_text(content)
     with pytest.raises(ExpectedError, match=r"sets\.json: not a list of sets"):
         generalise.main()

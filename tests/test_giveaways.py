@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.data.audit import codec_warnings, codecs_by_class, file_sizes_by_class
-from detector.data.giveaways import weighed_duplicates, weighed_file_sizes
+from detector.audit.audit import codec_warnings, codecs_by_class, file_sizes_by_class
+from detector.audit.giveaways import weighed_duplicates, weighed_file_sizes
 from tests.test_audit import coded_table, sized
 
 

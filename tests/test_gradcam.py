@@ -15,8 +15,8 @@ start_keras(seed=1)
 
 import keras  # noqa: E402
 
-from detector.figures import explanation as explanation_figures  # noqa: E402
-from detector.networks.gradcam import confident, explained_layer, grad_cam  # noqa: E402
+from detector.diagnosis import figures  # noqa: E402
+from detector.diagnosis.gradcam import confident, explained_layer, grad_cam  # noqa: E402
 from tests.helpers import ROOT, random_pixels  # noqa: E402
 
 layers = keras.layers
@@ -206,9 +206,7 @@ def test_sheet(counts, tmp_path):
     heat = np.random.default_rng(0).random((total, 32, 32), np.float32)
     probabilities = np.linspace(0, 1, total)
     for name in ("first.png", "second.png"):
-        explanation_figures.gradcam_sheet(
-            pictures, heat, groups, probabilities, "title", tmp_path / name
-        )
+        figures.gradcam_sheet(pictures, heat, groups, probabilities, "title", tmp_path / name)
     with Image.open(tmp_path / "first.png") as sheet:
         assert sheet.format == "PNG" and sheet.height > 500 and sheet.info.keys() <= {"dpi"}
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
@@ -216,6 +214,6 @@ def test_sheet(counts, tmp_path):
 
 def test_sheet_refuses_images_that_are_not_the_groups(tmp_path):
     with pytest.raises(ValueError, match="groups"):
-        explanation_figures.gradcam_sheet(
+        figures.gradcam_sheet(
             images(1), np.zeros((1, 16, 16)), {"REAL, right": np.arange(2)}, [0.5], "", tmp_path
         )

@@ -9,12 +9,14 @@ import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from detector.data.decode import decode_image
-from detector.data.external_images import decode_any
-from detector.data.images import open_picture
-from detector.data.kinds import is_image
-from detector.data.layout import locate
-from detector.deployment.images import open_image
+from detector.base.layout import locate
+from detector.base.params import read_tree
+from detector.images.decode import decode_image
+from detector.images.external_images import decode_any
+from detector.images.kinds import is_image
+from detector.images.opener import open_picture
+from detector.params import validate
+from detector.prediction.images import open_image
 from stages import preprocess
 from tests.helpers import FOLDERS, coded, composed_params, png_chunk, random_pixels, zip_of
 
@@ -227,12 +229,12 @@ def test_the_audit_counts_what_was_done(tmp_path, monkeypatch):
     ]  # fmt: skip
     monkeypatch.chdir(tmp_path)
     composed_params(tmp_path, "data=archive", "data.path=x.zip", "data.image_size=32")
-    name = preprocess.read_params().data.name
+    name = validate(read_tree()).data.name
     zip_of(tmp_path / f"data/raw/{name}.zip", members)
     for folder in ("metrics", "plots/data"):
         (tmp_path / folder).mkdir(parents=True)
     preprocess.main()
-    report = json.loads((tmp_path / "metrics/data.json").read_text())
+    report = json.loads((tmp_path / "data/audit.json").read_text())
     assert report["converted"] == {
         "FAKE": {"rotated by EXIF": 2},
         "REAL": {"colour profile applied": 2},

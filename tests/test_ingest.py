@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from detector.data.arrays import SPLITS, load_split
-from detector.data.decode import BadImage, decode_members, low_frequencies
-from detector.data.ingest import plan_splits, sort_members, write_arrays
-from detector.errors import ExpectedError
+from detector.base.arrays import SPLITS, load_split
+from detector.base.errors import ExpectedError
+from detector.images.decode import BadImage, decode_members, low_frequencies
+from detector.preprocessing.ingest import plan_splits, sort_members, write_arrays
 from stages.preprocess import member_names
 from tests.helpers import coded, image_members, make_archive, random_pixels, zip_of
 from tests.raw_zip import member, raw_zip

@@ -11,8 +11,8 @@ import pytest
 from scipy.special import expit
 from sklearn import metrics as sk
 
-from detector.data.arrays import SplitWriter
-from detector.errors import ExpectedError
+from detector.base.arrays import SplitWriter
+from detector.base.errors import ExpectedError
 from detector.evaluation.decision import decide
 from detector.evaluation.predictions import predictions_table
 from stages import compare, evaluate
@@ -53,8 +53,9 @@ def judged(tmp_path, monkeypatch):
         "write": lambda judged, results, *_: kept.update(judged=judged, results=results),
     }.items():
         monkeypatch.setattr(evaluate, function, stands_for)
-    monkeypatch.setattr("detector.networks.clock.inference_rate", lambda *_: {})
-    monkeypatch.setattr("detector.networks.cost.size", lambda *_: {})
+    monkeypatch.setattr("detector.diagnosis.cost.inference_rate", lambda *_: {})
+    monkeypatch.setattr("detector.diagnosis.cost.size", lambda *_: {})
+    monkeypatch.setattr("detector.timings.keep", lambda *_: None)
     evaluate.main()
     return kept["judged"], kept["results"]
 
@@ -108,7 +109,7 @@ def place(project, tmp_path, monkeypatch):
 
 def compared(monkeypatch):
     kept = []
-    monkeypatch.setattr(compare, "write", lambda rows, pairs, *_: kept.append(pairs))
+    monkeypatch.setattr(compare, "write", lambda loaded, rows, pairs, *_: kept.append(pairs))
     compare.main()
     return kept[0]["resnet50 minus inceptionv3"]
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks.generated import images, write_archive
 from benchmarks.large import own_memory
-from detector.data.archive import examine
+from detector.archives.archive import examine
 from tests.helpers import ROOT, learnable_arrays
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from detector.data.layout import (
+from detector.base.layout import (
     CIFAR_CLASSES,
     CLASSES,
     cifar_class,

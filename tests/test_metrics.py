@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from detector.data.layout import CIFAR_CLASSES
+from detector.base.layout import CIFAR_CLASSES
 from detector.evaluation.metrics import (
     CURVE_POINTS,
     accuracy_by_cifar_class,
     classification_metrics,
+    confusion_table,
     log_loss,
     precision_recall_table,
     roc_table,
@@ -27,6 +28,20 @@ def made_up(n, seed=0):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, n).astype(np.uint8)
     return labels, np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0, 1).astype(np.float32)
+
+
+def test_the_confusion_as_a_table():
+    """At 0.65 every FAKE and three of six REAL are called FAKE; at 0.7 its own image is REAL."""
+    table = confusion_table(LABELS, PROBABILITIES, 0.65)
+    assert list(table.columns) == ["actual", "predicted", "count", "share", "threshold"]
+    assert table.to_numpy().tolist() == [
+        ["REAL", "REAL", 3, 0.5, 0.65],
+        ["REAL", "FAKE", 3, 0.5, 0.65],
+        ["FAKE", "REAL", 0, 0.0, 0.65],
+        ["FAKE", "FAKE", 4, 1.0, 0.65],
+    ]
+    at_it = confusion_table(LABELS, PROBABILITIES.astype(float), float(PROBABILITIES[7]))
+    assert at_it["count"].tolist() == [3, 3, 0, 4]
 
 
 def test_by_hand():

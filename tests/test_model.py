@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from conf.compose import compose
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
 from detector.networks.runtime import start_keras
 from detector.params import validate
 
@@ -18,10 +18,11 @@ start_keras(seed=1)
 
 import keras  # noqa: E402
 
-from detector.data.arrays import Split  # noqa: E402
-from detector.networks import backbones, model  # noqa: E402
+from detector.base.arrays import Split  # noqa: E402
+from detector.networks import builders, model  # noqa: E402
 from detector.networks.batches import TrainingBatches  # noqa: E402
-from detector.networks.training import train  # noqa: E402
+from detector.training.fit import train  # noqa: E402
+from tests.helpers import ROOT  # noqa: E402
 from tests.model_files import settings as shipped  # noqa: E402
 from tests.model_files import spread  # noqa: E402
 
@@ -56,6 +57,12 @@ def split_of(n, seed=0):
     return Split(images(n, seed), labels, np.full(n, -1, np.int8), np.array([b"x"] * n))
 
 
+OF_ONE = [
+    p.stem for p in sorted((ROOT / "conf/model").glob("*.yaml")) if "builder:" in p.read_text()
+]
+OF_ONE.remove("_transfer")
+
+
 def base_of(network):
     (base,) = [layer for layer in network.layers if isinstance(layer, keras.Model)]
     return base
@@ -70,7 +77,7 @@ def quick(tmp_path):
 @pytest.mark.parametrize("name", ["resnet50", "inceptionv3"])
 def test_the_papers_network_is_exact_and_takes_a_step(tmp_path, name):
     keras.utils.clear_session()  # InceptionV3's layers are numbered through a session
-    params = params_of(tmp_path, "train=paper", "train.model_defaults.weights=none")
+    params = params_of(tmp_path, "train=paper", "transfer.weights=none")
     settings = params.model[name]
     network = model.build_model(settings, 32, params.train.augmentation, seed=1)
     base = base_of(network)
@@ -99,7 +106,7 @@ def test_the_papers_network_is_exact_and_takes_a_step(tmp_path, name):
 
 def light(params, **changes):
     """Give the paper's settings of ResNet-50 around a backbone that is quick to build."""
-    other = {"backbone": "cnn32", "weights": "none", "trainable_layers": "all"}
+    other = {"builder": "cnn32", "weights": "none", "trainable_layers": "all"}
     return params.model["resnet50"].model_copy(update=other | changes)
 
 
@@ -177,17 +184,28 @@ def test_zoom_is_in_and_out_along_both_axes_independently(slopes):
     assert abs(np.corrcoef(slopes["zoom"])[0, 1]) < 0.15
 
 
-@pytest.mark.parametrize("name", sorted(backbones.BACKBONES))
+@pytest.mark.parametrize("name", OF_ONE)
 def test_smallest_inputs_build(tmp_path, name):
     settings = params_of(tmp_path, f"model={name}").model[name]
     network = model.build_model(settings, 32)
-    assert base_of(network).input_shape[1] == settings.input_pixels
+    assert base_of(network).input_shape[1] == builders.input_pixels(settings)
     assert network.predict(images(2), verbose=0).shape == (2, 1)
-    if backbones.BACKBONES[name].module is None:
-        return  # made for one size, but not bound to it
-    smaller = settings.input_pixels - 1
-    with pytest.raises(ValueError, match="at least"):
-        backbones.BACKBONES[name].build(smaller, None)
+    smaller = builders.input_pixels(settings) - 1
+    with pytest.raises(ExpectedError, match=f"input_size {smaller} is outside {smaller + 1} to"):
+        model.build_model(settings.model_copy(update={"input_size": smaller}), 32)
+
+
+def test_a_builder_is_of_keras_or_ours(quick):
+    assert {"ResNet50", "MobileNetV2", "ConvNeXtTiny"} < set(builders.BUILDERS)
+    assert sorted(builders.OWN) == ["bird_lotfi", "cnn32"]
+    assert all(name.islower() == (name in builders.OWN) for name in builders.BUILDERS)
+    with pytest.raises(ExpectedError, match="builder 'vgg' is none of bird_lotfi, cnn32, ConvNeXt"):
+        model.build_model(quick.model_copy(update={"builder": "vgg"}), 32)
+    assert builders.smallest_input("InceptionV3") == 75 and builders.smallest_input("cnn32") == 32
+    for key in ("weights", "preprocessing"):
+        own = quick.model_copy(update={"builder": "cnn32", key: "imagenet"})
+        with pytest.raises(ExpectedError, match="cnn32 has no ImageNet weights"):
+            model.build_model(own, 32)
 
 
 def test_the_network_of_the_cifake_paper(tmp_path):
@@ -205,7 +223,7 @@ def test_cnn32_is_small(tmp_path):
 
 def test_batchnorm_frozen_and_momentum(quick):
     def batchnorms(**update):
-        base = model.BACKBONES["resnet50"].build(32, None)
+        base = builders.build(quick, None)
         model.choose_trainable(base, quick.model_copy(update=update))
         return [x for x in base.layers if isinstance(x, keras.layers.BatchNormalization)]
 
@@ -223,9 +241,9 @@ def test_more_trainable_layers_than_there_are_is_refused(quick):
 
 def test_preprocessing_is_the_librarys():
     pixels = np.array([[[[10.0, 20.0, 30.0]]]], np.float32)
-    caffe = model.ImageNetPreprocessing("resnet50")(pixels.copy())
+    caffe = model.ImageNetPreprocessing("ResNet50")(pixels.copy())
     assert np.allclose(caffe, [[[[30 - 103.939, 20 - 116.779, 10 - 123.68]]]], atol=1e-4)
-    scaled = model.ImageNetPreprocessing("inceptionv3")(pixels.copy())
+    scaled = model.ImageNetPreprocessing("InceptionV3")(pixels.copy())
     assert np.allclose(scaled, pixels / 127.5 - 1, atol=1e-6)
 
 
@@ -240,8 +258,8 @@ def test_weights_come_back_and_are_without_the_optimizer(quick, tmp_path):
     again = model.load_trained(str(path), settings, 32)
     x = images(3)
     assert np.array_equal(network.predict(x, verbose=0), again.predict(x, verbose=0))
-    with pytest.raises(ExpectedError, match="not the weights of inceptionv3"):
-        model.load_trained(str(path), settings.model_copy(update={"backbone": "inceptionv3"}), 32)
+    with pytest.raises(ExpectedError, match="not the weights of InceptionV3"):
+        model.load_trained(str(path), settings.model_copy(update={"builder": "InceptionV3"}), 32)
     path.write_bytes(path.read_bytes()[:100_000])
     with pytest.raises(ExpectedError, match=r"x\.weights\.h5"):
         model.load_trained(str(path), settings, 32)
@@ -249,7 +267,7 @@ def test_weights_come_back_and_are_without_the_optimizer(quick, tmp_path):
 
 @pytest.mark.slow
 def test_weights_from_a_path_are_loaded(quick, tmp_path):
-    base = backbones.BACKBONES["resnet50"].build(32, None)
+    base = builders.build(shipped("resnet50"), None)
     path = tmp_path / "base.weights.h5"
     base.save_weights(path)
     loaded = base_of(model.build_model(quick.model_copy(update={"weights": str(path)}), 32))
@@ -258,7 +276,7 @@ def test_weights_from_a_path_are_loaded(quick, tmp_path):
     with pytest.raises(ExpectedError, match="no such file"):
         model.build_model(quick.model_copy(update={"weights": "nowhere.weights.h5"}), 32)
     path.write_bytes(b"not weights")
-    with pytest.raises(ExpectedError, match="does not fit resnet50"):
+    with pytest.raises(ExpectedError, match="does not fit ResNet50"):
         model.build_model(quick.model_copy(update={"weights": str(path)}), 32)
 
 
@@ -324,7 +342,7 @@ def imagenet(tmp_path, monkeypatch):
     monkeypatch.setattr(resnet, "BASE_WEIGHTS_PATH", server.url)
     monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path / "home"))
     name = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    base = backbones.BACKBONES["resnet50"].build(32, None)
+    base = builders.build(shipped("resnet50"), None)
     import h5py
 
     with h5py.File(folder / name, "w") as file:

@@ -5,7 +5,7 @@ from configparser import ConfigParser
 import pytest
 
 from tests.helpers import ROOT
-from tools.mutants import AREAS, prepare
+from tests.mutants import AREAS, prepare
 
 
 @pytest.mark.parametrize("name", AREAS)

@@ -12,8 +12,10 @@ import time
 import numpy as np
 import pytest
 
-from detector.data import decode, external, ingest
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from detector.external import sets as external
+from detector.images import decode
+from detector.preprocessing import ingest
 from tests import fuzz_readers
 from tests.fuzz_readers import Escape, fuzz, make_case, table
 from tests.helpers import ROOT

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from detector.data import audit, near_duplicates
-from detector.data.decode import low_frequencies
+from detector.audit import audit, near_duplicates
+from detector.images.decode import low_frequencies
 from tests.helpers import random_pixels
 from tests.test_audit import middle, table_of, with_noise
 

@@ -9,7 +9,7 @@ start_keras(seed=1)
 
 import keras  # noqa: E402
 
-from detector.networks.normalization import (  # noqa: E402
+from detector.diagnosis.normalization import (  # noqa: E402
     accuracies,
     activations,
     diagnosis,

@@ -15,17 +15,17 @@ start_keras(seed=1)
 import keras  # noqa: E402
 import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
+from detector.networks.backbones import BACKBONES  # noqa: E402
 
-from detector.deployment.detector import Detector  # noqa: E402
+from detector.base.errors import ExpectedError  # noqa: E402
 from detector.deployment.model_archive import DecisionRule  # noqa: E402
-from detector.deployment.onnx_export import bounds, export, metadata  # noqa: E402
-from detector.deployment.onnx_graph import Graph, UnknownLayer, Value  # noqa: E402
-from detector.deployment.onnx_layers import LAYERS  # noqa: E402
-from detector.errors import ExpectedError  # noqa: E402
 from detector.evaluation.calibration import logit  # noqa: E402
 from detector.evaluation.decision import Decision  # noqa: E402
-from detector.networks.backbones import BACKBONES  # noqa: E402
 from detector.networks.model import build_model  # noqa: E402
+from detector.onnx.export import bounds, export, metadata  # noqa: E402
+from detector.onnx.graph import Graph, UnknownLayer, Value  # noqa: E402
+from detector.onnx.layers import LAYERS  # noqa: E402
+from detector.prediction.detector import Detector  # noqa: E402
 from tests.model_files import DECISION, described, noisy_images, settings, spread  # noqa: E402
 
 IMAGENET = {"preprocessing": "imagenet"}

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from detector.data.archive import examine
-from detector.errors import ExpectedError
+from detector.archives.archive import examine
+from detector.base.errors import ExpectedError
+from detector.pack import main
 from tests.helpers import ROOT, coded, random_pixels, zip_of
-from tools.pack import main
 
 COUNTS = {"train/nature": 5, "train/ai": 4, "val/nature": 3, "val/ai": 2}
 PACKED = {"train": {"REAL": 5, "FAKE": 4}, "test": {"REAL": 3, "FAKE": 2}}
@@ -159,7 +159,15 @@ def test_exit_codes_are_those_of_predict(bad, tmp_path):
     (tmp_path / "a/good.png").write_bytes(coded(picture(2, 20, 20), "PNG"))
     if bad:
         (tmp_path / "a/bad.gif").write_bytes(coded(picture(2, 20, 20), "GIF"))
-    command = [sys.executable, "-m", "tools.pack", tmp_path / "out.zip", "--size", "16", "--drop"]
+    command = [
+        sys.executable,
+        "-m",
+        "detector.pack",
+        tmp_path / "out.zip",
+        "--size",
+        "16",
+        "--drop",
+    ]
     for option in ("--train-real", "--train-fake", "--test-real", "--test-fake"):
         command += [option, tmp_path / "a"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from detector.errors import ExpectedError
+from benchmarks import paired
+from detector.base.errors import ExpectedError
 from tests.report_project import make_project
-from tools import paired
 
 
 def start(monkeypatch, *arguments):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import yaml
 
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from detector.base.params import read_tree
 from detector.evaluation.selective import choose_threshold
 from detector.params import validate
-from stages.common import read_params
 from tests.helpers import ROOT, composed_params
 
 MISSING = object()
@@ -48,38 +48,20 @@ def complaint(tree) -> str:
 
 def test_the_committed_params_are_valid():
     params = validate(yaml.safe_load((ROOT / "params.yaml").read_text()))
-    assert params.model["inceptionv3"].input_pixels == 75
-    assert params.model["resnet50"].input_pixels == 32
-
-
-def test_input_pixels_of_a_number(tree):
-    params = validate(changed(tree, "model.resnet50.input_size", 224))
-    assert params.model["resnet50"].input_pixels == 224
-
-
-def test_a_file_of_weights_is_watched(tree):
-    with_file = changed(tree, "model.cnn32.weights", "my.weights.h5")
-    assert complaint(with_file).startswith(
-        "model.cnn32.watch: must be the file of weights, my.weights.h5, not conf/"
-    )
-    params = validate(changed(with_file, "model.cnn32.watch", "my.weights.h5"))
-    assert params.model["cnn32"].settings().weights == "my.weights.h5"
+    assert params.model["inceptionv3"].builder == "InceptionV3"
 
 
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
         ("sead", 1, "is not a key that exists"),
-        ("model.cnn32.weights", "imagenet", "cnn32 has no ImageNet weights"),
-        ("model.cnn32.watch", "", "at least 1 character"),
-        ("model.cnn32.preprocessing", "imagenet", "cnn32 has no ImageNet weights"),
         ("model.cnn32.pooling", "mean", "must be 'average', 'max' or 'flatten', not 'mean'"),
         ("train.augmentation.blur", {"probability": 0.5, "sigma": [1.0, 0.5]}, "[lowest, highest]"),
         ("train.augmentation.jpeg", {"probability": 2.0, "quality": [30, 90]}, "equal to 1"),
-        ("evaluate.robustness.max_images", 1, "greater than or equal to 2"),
-        ("evaluate.robustness.jpeg", [0], "greater than or equal to 1"),
-        ("evaluate.robustness.blur_then_jpeg", [[0.5, 101]], "pairs [sigma, quality]"),
-        ("evaluate.external.path", "", "at least 1 character"),
+        ("corruption.max_images", 1, "greater than or equal to 2"),
+        ("corruption.jpeg", [0], "greater than or equal to 1"),
+        ("corruption.blur_then_jpeg", [[0.5, 101]], "pairs [sigma, quality]"),
+        ("external.path", "", "at least 1 character"),
         ("model.resnet50.droput", 0.3, "is not a key that exists"),
         ("train.augmentation.rotate", 1, "is not a key that exists"),
         ("seed", MISSING, "is missing"),
@@ -98,13 +80,11 @@ def test_a_file_of_weights_is_watched(tree):
         ("data.name", "a" * 65, "must have at most 64 characters"),
         ("data.sha256", "ABC", "must match ^[0-9a-f]{64}$, not 'ABC'"),
         ("data.source", "ftp", "must be 'local' or 'kaggle', not 'ftp'"),
-        ("data.path", None, "is needed when source is local"),
-        ("data.path", "", "is needed when source is local"),
+        ("data.path", "", "at least 1 character"),
         ("data.path", "~/my.zip", "~ is not expanded; write /"),
         ("model.cnn32.weights", "~/w.h5", "~ is not expanded; write /"),
-        ("evaluate.external.path", "~", "~ is not expanded; write /"),
-        ("evaluate.external.path", "~nobody~/x", "~ is not expanded; write ./~nobody~/x"),
-        ("data.watch", "x.zip", "must be the same as path when source is local, not 'x.zip'"),
+        ("external.path", "~", "~ is not expanded; write /"),
+        ("external.path", "~nobody~/x", "~ is not expanded; write ./~nobody~/x"),
         ("data.kaggle_dataset", "no-slash", "must match"),
         ("data.images", {"train": 1}, "must hold keys and values, not 1"),
         ("data.image_size", 7, "must be greater than or equal to 8, not 7"),
@@ -113,16 +93,11 @@ def test_a_file_of_weights_is_watched(tree):
         ("preprocess.validation_fraction", math.nan, "not nan"),
         ("preprocess.near_duplicate_rms", -0.1, "must be greater than or equal to 0, not -0.1"),
         ("preprocess.on_bad_image", "skip", "must be 'error' or 'drop', not 'skip'"),
-        ("model.resnet50.input_size", 31, "31 is outside 32 to 1024, what resnet50 takes"),
-        ("model.inceptionv3.input_size", 74, "74 is outside 75 to 1024, what inceptionv3 takes"),
-        ("model.inceptionv3.input_size", 1025, "1025 is outside 75 to 1024"),
+        ("model.resnet50.input_size", 7, "must be greater than or equal to 8 or 'minimum', not 7"),
+        ("model.inceptionv3.input_size", 1025, "must be less than or equal to 1024 or"),
         ("model.resnet50.input_size", "small", "must be a valid integer or 'minimum', not 'small'"),
-        (
-            "model.resnet50.backbone",
-            "vgg16",
-            "'vgg16' is none of bird_lotfi, cnn32, convnext_tiny, densenet121",
-        ),
-        ("model.resnet50.backbone", None, "must be a valid string, not None"),
+        ("model.resnet50.builder", "os.system", "must match"),
+        ("model.resnet50.builder", None, "must be a valid string, not None"),
         ("model.resnet50.trainable_layers", -1, "must be greater than or equal to 0 or 'all'"),
         ("model.resnet50.trainable_layers", 0.5, "must be a valid integer or 'all', not 0.5"),
         ("model.resnet50.dropout", 1, "must be less than 1, not 1"),
@@ -184,9 +159,7 @@ def test_kaggle_needs_a_dataset_and_its_version(tree):
     tree = changed(tree, "data.kaggle_dataset", "owner/slug")
     assert complaint(tree) == "data.kaggle_version: is needed when source is kaggle"
     tree = changed(tree, "data.kaggle_version", 3)
-    assert validate(tree).data.kaggle_version == 3  # path and watch are free then
-    tree = changed(changed(tree, "data.path", None), "data.watch", "conf/data/cifake.yaml")
-    assert validate(tree).data.path is None
+    assert validate(tree).data.kaggle_version == 3
     tree = changed(tree, "data.kaggle_dataset", None)
     assert complaint(tree) == "data.kaggle_dataset: is needed when source is kaggle"
 
@@ -218,8 +191,7 @@ def test_every_wrong_key_is_named(tree):
 
 
 def test_one_wrong_key_is_named_once(tree):
-    assert complaint(changed(tree, "model.resnet50.backbone", "x")).count("model.") == 1
-    assert "data.watch" not in complaint(changed(tree, "data.path", None))
+    assert complaint(changed(tree, "model.resnet50.builder", 7)).count("model.") == 1
     assert complaint(changed(tree, "model.resnet50.input_size", "x")).count("model.") == 1
 
 
@@ -267,7 +239,7 @@ def test_yaml_that_the_parser_fails_on(tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ExpectedError, match=r"^params\.yaml: cannot be read \(.*git checkout"):
-        read_params()
+        read_tree()
 
 
 @pytest.mark.parametrize("content", [None, [], "text", 3])

@@ -11,11 +11,11 @@ start_keras(seed=1)
 
 import keras  # noqa: E402
 
-from detector.data.arrays import Split  # noqa: E402
-from detector.networks.checkpoint import Checkpoint  # noqa: E402
-from detector.networks.clock import EpochClock  # noqa: E402
+from detector.base.arrays import Split  # noqa: E402
 from detector.networks.model import build_model  # noqa: E402
-from detector.networks.training import make_optimizer, train  # noqa: E402
+from detector.training.checkpoint import Checkpoint  # noqa: E402
+from detector.training.clock import EpochClock  # noqa: E402
+from detector.training.fit import make_optimizer, train  # noqa: E402
 
 EPOCHS, HEAD_EPOCHS, STEPS = 4, 2, 3
 SPLIT = Split(
@@ -62,9 +62,10 @@ class Watch(keras.callbacks.Callback):
 def params(tmp_path_factory):
     recipe = {
         "epochs": EPOCHS, "head_epochs": HEAD_EPOCHS, "steps_per_epoch": STEPS, "batch_size": 8,
-        "warmup": 0.4, "model_defaults.weights": "none",
+        "warmup": 0.4,
     }  # fmt: skip
     overrides = [f"train.{key}={value}" for key, value in recipe.items()]
+    overrides.append("transfer.weights=none")
     folder = tmp_path_factory.mktemp("params")
     dropout = "model.cnn32.dropout=0.3"
     return validate(composed_params(folder, "model=cnn32", "train=tuned", dropout, *overrides))

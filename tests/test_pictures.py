@@ -1,6 +1,6 @@
 """The pictures of the README: what a terminal showed, as a page."""
 
-from tools.pictures import as_html
+from docs.make.pictures import as_html
 
 
 def test_a_page_has_what_the_terminal_showed():

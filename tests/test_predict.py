@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.deployment import images as streaming
+from detector.prediction import images as streaming
 from tests.helpers import coded, random_pixels
 from tests.predicting import BRIGHT, DARK, MIDDLE, command, make_model, put, replace_network
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.data import colour, images
-from detector.data.decode import decode_image
-from detector.deployment import images as module
+from detector.base.errors import ExpectedError
 from detector.deployment.familiarity import limits, statistics, unfamiliar
-from detector.deployment.images import Source, open_image, open_sources, read_image
-from detector.errors import ExpectedError
+from detector.images import colour
+from detector.images import opener as images
+from detector.images.decode import decode_image
+from detector.prediction import images as module
+from detector.prediction.images import Source, open_image, open_sources, read_image
 from tests.helpers import coded, png, random_pixels
 
 PIXELS = random_pixels(3)

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detector.data.arrays import SplitWriter, load_split
-from detector.data.decode import decode_image
+from detector.base.arrays import SplitWriter, load_split
 from detector.deployment.model_archive import read_description
+from detector.images.decode import decode_image
 from detector.networks.runtime import start_keras
 from tests.helpers import ROOT, coded, random_pixels
 from tests.predicting import BRIGHT, make_model, put
@@ -44,7 +44,7 @@ def place(tmp_path_factory):
     )
     save_weights(network, folder / "w.weights.h5")
     make_model(folder, folder / "w.weights.h5")
-    with zipfile.ZipFile(ROOT / "sample/sample.zip") as archive:
+    with zipfile.ZipFile(ROOT / "data/sample/sample.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.startswith("test/"))
         archive.extractall(folder, [name for name in names if name.endswith(".jpg")])
     return folder

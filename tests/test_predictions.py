@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from detector.data.arrays import Split
-from detector.errors import ExpectedError
+from detector.base.arrays import Split
+from detector.base.errors import ExpectedError
 from detector.evaluation.predictions import (
     COLUMNS,
     predictions_table,

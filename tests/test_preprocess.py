@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from detector.data.arrays import load_split
-from stages import common, preprocess
+from detector.base import program
+from detector.base.arrays import load_split
+from stages import preprocess
 from tests.helpers import (
     FOLDERS,
     ROOT,
@@ -81,7 +82,7 @@ def test_the_outs_and_nothing_else(good):
         [
             *arrays,
             "data/bad_files.csv",
-            "metrics/data.json",
+            "data/audit.json",
             "plots/data/samples.png",
             "plots/data/spectra.png",
         ]
@@ -106,7 +107,7 @@ def test_every_image_is_in_one_split_with_its_label_and_pixels(good):
 
 
 def test_the_report(good):
-    report = json.loads((good / "metrics/data.json").read_text())
+    report = json.loads((good / "data/audit.json").read_text())
     archive = (good / RAW).read_bytes()
     assert report["archive"] == {
         "name": "sample",
@@ -147,8 +148,8 @@ def place(tmp_path, monkeypatch):
 
 def test_the_order_inside_the_zip_is_no_matter(good, place):
     zip_of(RAW, image_members()[::-1])
-    common.run(preprocess.main)
-    report = "metrics/data.json"  # has the hash of the archive
+    program.run(preprocess.main)
+    report = "data/audit.json"  # has the hash of the archive
     ours, theirs = files(place), files(good)
     assert ours.keys() == theirs.keys()
     assert {name for name in ours if ours[name] != theirs[name]} == {report}
@@ -158,13 +159,13 @@ def test_the_order_inside_the_zip_is_no_matter(good, place):
 
 def test_what_an_earlier_run_left_is_replaced(place):
     make_archive(RAW, each=5)
-    for old in ("data/train/old.npy", "data/.partial.val/images.npy", "metrics/data.json"):
+    for old in ("data/train/old.npy", "data/.partial.val/images.npy", "data/audit.json"):
         Path(old).parent.mkdir(parents=True, exist_ok=True)
         Path(old).write_text("old")
-    common.run(preprocess.main)
+    program.run(preprocess.main)
     assert not Path("data/train/old.npy").exists()
     assert not list(Path().rglob(".partial*"))
-    assert json.loads(Path("metrics/data.json").read_text())["bad_files"]["count"] == 0
+    assert json.loads(Path("data/audit.json").read_text())["bad_files"]["count"] == 0
 
 
 def test_classes_and_shares_by_name(place):
@@ -179,7 +180,7 @@ def test_classes_and_shares_by_name(place):
             for k, bracket in enumerate(brackets)
         ],
     )
-    common.run(preprocess.main)
+    program.run(preprocess.main)
     for split, count in (("train", 2), ("val", 2), ("test", 4)):
         arrays = load_split(f"data/{split}")
         for label in (0, 1):
@@ -192,11 +193,11 @@ def test_warnings_are_printed(place, capsys):
     members = [(n, coded(random_pixels(i), quality=90 if "REAL" in n else 75))
                for i, (n, _) in enumerate(members)]  # fmt: skip
     zip_of(RAW, members)
-    common.run(preprocess.main)
+    program.run(preprocess.main)
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("warning: JPEG quality 75 4:2:0: 100.0% of FAKE but 0.0% of REAL")
     assert printed[-1].startswith("warning: only 5 FAKE and 5 REAL images in test")
-    report = json.loads(Path("metrics/data.json").read_text())
+    report = json.loads(Path("data/audit.json").read_text())
     assert printed == [f"warning: {warning}" for warning in report["warnings"]]
 
 
@@ -292,7 +293,7 @@ def test_bad_files_are_dropped_counted_and_listed(good, tmp_path, matplotlib_fol
     done = start(tmp_path, matplotlib_folder)
     assert done.returncode == 0, done.stderr
     assert_all_are_listed(tmp_path / "data/bad_files.csv")
-    report = json.loads((tmp_path / "metrics/data.json").read_text())
+    report = json.loads((tmp_path / "data/audit.json").read_text())
     assert report["bad_files"]["count"] == len(BAD)
     assert report["bad_files"]["first"] == rows(tmp_path / "data/bad_files.csv")[:20]
     assert report["ignored_files"] == {

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import common, preprocess
+from detector.base import program
+from stages import preprocess
 from tests.helpers import FOLDERS, composed_params, image_members, make_archive, patch, zip_of
 
 RAW = Path("data/raw/sample.zip")
@@ -20,7 +21,7 @@ def place(tmp_path, monkeypatch):
 def refused(capsys) -> str:
     """Run the stage; give its one line on stderr after it left nothing behind."""
     with pytest.raises(SystemExit) as caught:
-        common.run(preprocess.main)
+        program.run(preprocess.main)
     (line,) = str(caught.value.code).splitlines()
     assert line.startswith("error: ")
     assert {str(path) for path in Path("data").rglob("*")} <= {"data/raw", str(RAW)}

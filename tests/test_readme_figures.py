@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from docs.make.figures import NUMBER, figures, rewritten
 from tests.helpers import ROOT
-from tools.figures import NUMBER, figures, rewritten
 
 UNIT = re.compile(
     r"\s(%|times|points|s|seconds|minutes|hours|images/s|images a second|MiB|GB|MB|GFLOP/s|"
@@ -32,7 +32,7 @@ PROSE = {
         "| 1,000,000 images", "`steps_per_execution` 8", "the 98.95 % accuracy", "keras-hub 0.32.0",
         "2.2.4 (0.1.35 or newer)", "brings 229 MB of new packages (202 MB", "80:20 stratified",
     ),
-    "sample/README.md": (
+    "data/sample/README.md": (
         "0.001 makes it plain", "chance is 50 %", "C from 1e-6 to 1 | 50.5 % to 56.1 %",
         "scikit-image 0.26.0", "scikit-learn 1.9.1", "CC0 1.0", "[CC BY 2.0]",
     ),
@@ -48,7 +48,7 @@ def blanked(text, place):
 @pytest.mark.parametrize("name", figures())
 def test_the_document_has_the_figures_of_the_files(name):
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert rewritten(text, figures()[name], name)[0] == text, "run 'python -m tools.figures'"
+    assert rewritten(text, figures()[name], name)[0] == text, "run 'python -m docs.make.figures'"
 
 
 @pytest.mark.parametrize("name", figures())
@@ -71,7 +71,7 @@ def test_no_figure_is_left_out(name):
         if not re.search(r"\w$|[\w-]-$", text[: m.start()])  # cnn32, ResNet-50
         and (line.startswith("|") or "." in m[0] or UNIT.match(text, m.end()))
     ]
-    assert left == [], "of which file of results are these? See tools/figure_texts.py"
+    assert left == [], "of which file of results are these? See docs/make/figure_texts.py"
 
 
 def test_numbers_are_replaced_and_nothing_else():

@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from detector import timings
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
 from detector.evaluation.decision import read_decision
 from detector.evaluation.predictions import read_predictions
 from detector.params import validate
@@ -35,7 +35,7 @@ def project(tmp_path_factory):
 def made(project, monkeypatch):
     monkeypatch.chdir(project)
     report.main()
-    return project / "report"
+    return project / "docs/report"
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_printed_mcnemar_agrees_with_scipy(made, project):
     assert [int(cell) for cell in cells[:4]] == counts
     assert cells[4] == f"{p:.2g}"
     # as compare.json has it, digits and all, and not to six decimals
-    path = project / "metrics/compare.json"
+    path = project / "plots/compare/compare.json"
     found = json.loads(path.read_text())
     assert found["resnet50 minus inceptionv3"]["mcnemar"]["p_value"] == float(f"{p:.6g}")
     assert f"McNemar's exact p = {p:.2g}" in page.text
@@ -202,7 +202,7 @@ def test_content_order_warnings_and_banner(made):
     assert page.cells("area under the ROC curve", 2) == ["–", "–"]  # noqa: RUF001
     assert page.cells("recall of FAKE, %") == ["80.00 (60.87 to 91.14), n = 25"] * 2
     text = (made / "index.md").read_text()
-    linked = re.findall(r"\]\(\.\./(plots/\S+\.png)\)", text)
+    linked = re.findall(r"\]\(\.\./\.\./(plots/\S+\.png)\)", text)
     assert len(linked) == len(FIGURES) + 2 * len(BACKBONE_FIGURES)
 
 
@@ -216,9 +216,10 @@ def test_few_images_of_a_class_are_warned_of_once_and_n_is_of_each_class(copy):
         balanced |= {"value": 1.0, "low": 0.755, "high": 1.0, "n_fake": 4, "n_real": 200, "n": 204}
         path.write_text(json.dumps(found | {"warnings": [sentence]}))
     report.main()
-    for page in ("report/index.md", "report/cards/resnet50.md"):
+    for page in ("docs/report/index.md", "docs/report/cards.md"):
         text = (copy / page).read_text()
-        assert text.count(sentence) == 1
+        cards = text.count("# Model card: ")
+        assert text.count(sentence) == max(cards, 1)
         assert "100.00 (75.50 to 100.00), n = 4 FAKE, 200 REAL" in text
 
 
@@ -258,9 +259,9 @@ def test_card_says_what_a_card_must(made):
 def test_one_backbone_without_external_sets(tmp_path, monkeypatch):
     monkeypatch.chdir(make_project(tmp_path, names=("resnet50",), sets=()))
     report.main()
-    text = Page((tmp_path / "report/index.html").read_text()).text
+    text = Page((tmp_path / "docs/report/index.html").read_text()).text
     assert "a paired test needs two backbones" in text and "no external set" in text
-    cards = (tmp_path / "report/cards.md").read_text()
+    cards = (tmp_path / "docs/report/cards.md").read_text()
     assert "None was configured" in cards and re.findall("^# .*", cards, re.M) == [
         "# Model card: resnet50"
     ]
@@ -269,26 +270,31 @@ def test_one_backbone_without_external_sets(tmp_path, monkeypatch):
 def test_cifake_has_no_banner(copy):
     composed_params(copy, "data=cifake", "model=paper")
     report.main()
-    assert "not CIFAKE" not in (copy / "report/index.html").read_text()
+    assert "not CIFAKE" not in (copy / "docs/report/index.html").read_text()
 
 
 def test_a_network_that_looks_at_fewer_pixels_than_the_images_have_is_warned_of(copy):
-    composed_params(copy, "model=paper", "data.image_size=64")  # resnet50 has 32, inceptionv3 75
+    composed_params(copy, "model=paper", "data.image_size=64")
+    path = copy / "data/results/inceptionv3/test/evaluation.json"
+    path.write_text(path.read_text().replace('"input_pixels": 32', '"input_pixels": 75'))
     report.main()
     warning = "resnet50 looks at 32x32 pixels, 25 % of the 64x64 of the images"
-    text = Page((copy / "report/index.html").read_text()).text
+    text = Page((copy / "docs/report/index.html").read_text()).text
     assert warning in text and text.count(" pixels, 25 % of the ") == 1
-    assert warning in (copy / "report/cards/resnet50.md").read_text()
-    assert " of the 64x64" not in (copy / "report/cards/inceptionv3.md").read_text()
+    assert warning in (copy / "docs/report/cards.md").read_text()
 
 
 @pytest.mark.parametrize(
     ("path", "content", "message"),
     [
-        ("metrics/data.json", None, r"^metrics/data\.json: cannot be read as JSON"),
-        ("metrics/data.json", b"{}", r"^metrics/data\.json: archive: field required"),
-        ("metrics/compare.json", b"[]", r"^metrics/compare\.json: the file: input should be"),
-        ("metrics/external.json", b"\xff", r"^metrics/external\.json: cannot be read as JSON"),
+        ("data/audit.json", None, r"^data/audit\.json: cannot be read as JSON"),
+        ("data/audit.json", b"{}", r"^data/audit\.json: archive: field required"),
+        (
+            "plots/compare/compare.json",
+            b"[]",
+            r"^plots/compare/compare\.json: the file: input should be",
+        ),
+        ("data/sets/audit.json", b"\xff", r"^data/sets/audit\.json: cannot be read as JSON"),
         ("plots/data/spectra.png", None, r"^plots/data/spectra\.png: cannot be read"),
         ("plots/compare/paper.png", b"\x89PNG", r"^plots/compare/paper\.png: not a whole PNG"),
         ("data/results/resnet50/test/evaluation.json", b'{"val": 1}', r"evaluation\.json: val"),
@@ -304,7 +310,7 @@ def test_what_is_missing_or_garbled_is_named(copy, path, content, message):
     with pytest.raises(ExpectedError, match=message) as raised:
         report.main()
     assert "run 'dvc repro'" in str(raised.value) and "\n" not in str(raised.value)
-    assert not (copy / "report/.partial.index.html").exists()
+    assert not (copy / "docs/report/.partial.index.html").exists()
 
 
 def test_the_card_knows_networks_with_and_without_a_hidden_layer(tmp_path):
@@ -312,7 +318,7 @@ def test_the_card_knows_networks_with_and_without_a_hidden_layer(tmp_path):
     params = validate(yaml.safe_load((tmp_path / "params.yaml").read_text()))
     words = {name: architecture(settings) for name, settings in params.model.items()}
     assert words["resnet50"] == (
-        "resnet50 of keras.applications, without its top, global average pooling, "
+        "ResNet50 of keras.applications, without its top, global average pooling, "
         "a dense layer of 1024 (ReLU), dropout 0.3, one sigmoid unit"
     )
     assert words["cnn32"] == (
@@ -320,6 +326,6 @@ def test_the_card_knows_networks_with_and_without_a_hidden_layer(tmp_path):
     )
     assert "flattening, a dense layer of 64" in words["bird_lotfi"]
     assert changes(params.train.augmentation) == (
-        "horizontal flip, blur of 50% (sigma in pixels 0 to 1), noise of 50% (deviation 0 to 0.1), "
-        "JPEG of 50% (quality 30 to 100)"
+        "horizontal flip, blur of 50% (sigma in pixels 0 to 1), "
+        "noise of 50% (standard deviation 0 to 0.1), JPEG of 50% (quality 30 to 100)"
     )

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from detector.comparison.results import long_history, read_result
 from detector.evaluation.decision import Decision, read_decision
 from detector.evaluation.predictions import read_predictions
-from detector.evaluation.results import long_history, read_result
 from tests.report_project import make_backbone
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.clone import small_clone
-from tools.verify import hashes
+from tests.verify import hashes
 
 pytestmark = pytest.mark.slow
 POINTS = 24  # of make soak

@@ -10,18 +10,19 @@ from scipy.special import expit
 from sklearn import metrics as sk
 from sklearn.utils import resample
 
+from detector.comparison import figures
+from detector.comparison.figures import robustness_curves
+from detector.corruption.figures import corruption_sheet
 from detector.evaluation.decision import Decision
 from detector.evaluation.intervals import mean_interval, wilson
-from detector.evaluation.resampling import bootstrap_metrics
-from detector.evaluation.robustness import (
+from detector.evaluation.levels import (
     from_clean,
     level_table,
     paired_robustness,
     rightness,
     summary,
 )
-from detector.figures import results as figures
-from detector.figures.robustness import corruption_sheet, robustness_curves
+from detector.evaluation.resampling import bootstrap_metrics
 from tests.helpers import random_pixels
 
 LEVELS = pd.DataFrame(
@@ -262,9 +263,10 @@ def test_figure(name, tmp_path):
 def drawn_by(function, *arguments, monkeypatch):
     """Give the figure instead of writing it."""
     kept = []
-    monkeypatch.setattr(
-        "detector.figures.robustness.save", lambda figure, path: kept.append(figure)
-    )
+    for room in ("comparison", "corruption"):
+        monkeypatch.setattr(
+            f"detector.{room}.figures.save", lambda figure, path: kept.append(figure)
+        )
     function(*arguments)
     return kept[0]
 

@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-SAMPLE = Path(__file__).resolve().parents[1] / "sample"
+SAMPLE = Path(__file__).resolve().parents[1] / "data/sample"
 # The script is started by its path, so that its folder is where it finds its module.
 sys.path.insert(0, str(SAMPLE))
 generator = importlib.import_module("generator")

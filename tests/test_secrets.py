@@ -14,8 +14,8 @@ from tests.helpers import ROOT
 
 # Values that look like secrets and are none, each with the reason. No line or file is excepted.
 EXPLAINED = {
-    # the checksum of sample/sample.zip: in conf/, and from there in params and metrics
-    (ROOT / "sample/sample.zip.sha256").read_text().split()[0],
+    # the checksum of data/sample/sample.zip: in conf/, and from there in params and metrics
+    (ROOT / "data/sample/sample.zip.sha256").read_text().split()[0],
     "test-access-key",  # of the S3 server on loopback in tests/s3_server.py
     "test-secret-key",
 }

@@ -14,7 +14,7 @@ from detector.evaluation.selective import (
     unsure_band,
     verdicts,
 )
-from detector.settings import parse_goal
+from detector.evaluation.settings import parse_goal
 
 
 def made_up(n, seed=0, digits=None, dtype=np.float32):

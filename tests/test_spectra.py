@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.data.spectra import mean_spectra, radial_mean, spectrum_peaks
-from detector.figures.explanation import spectra_figure
+from detector.preprocessing.figures import spectra_figure
+from detector.preprocessing.spectra import mean_spectra, radial_mean, spectrum_peaks
 
 
 def noise(n, size=32, seed=0):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from detector.data.ingest import plan_splits
-from detector.data.split import validation_mask
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from detector.preprocessing.ingest import plan_splits
+from detector.preprocessing.split import validation_mask
 
 STRATA, NAMES = np.repeat([0, 1, 2], [100, 50, 20]), ["a", "b", "c"]
 

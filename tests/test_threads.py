@@ -11,7 +11,7 @@ import pytest
 from detector.networks import runtime
 from detector.params import validate
 from tests.helpers import ROOT, composed_params, learnable_arrays
-from tools.verify import on_one_cpu
+from tests.verify import on_one_cpu
 
 NAME = "cnn32"
 
@@ -20,8 +20,8 @@ def trained(folder, cores, threads):
     """Train on one core, or on all that this process has; give the hash of the weights."""
     folder.mkdir()
     learnable_arrays(folder / "data", {"train": 96, "val": 16})
-    (folder / "conf").mkdir()
-    (folder / "conf/named_weights.md").touch()
+    (folder / "models/start").mkdir(parents=True)
+    (folder / "models/start/none").touch()
     composed_params(folder, f"model={NAME}", "train.epochs=1", f"threads={threads}")
     with on_one_cpu() if cores == 1 else nullcontext():
         done = subprocess.run(

@@ -12,10 +12,10 @@ start_keras(seed=1)
 
 import keras  # noqa: E402
 
-from detector.data.arrays import Split  # noqa: E402
+from detector.base.arrays import Split  # noqa: E402
 from detector.networks.model import build_model  # noqa: E402
 from detector.networks.runtime import layer_seed  # noqa: E402
-from detector.networks.training import OneCycle, make_optimizer, train, use_xla  # noqa: E402
+from detector.training.fit import OneCycle, make_optimizer, train, use_xla  # noqa: E402
 
 
 @pytest.fixture

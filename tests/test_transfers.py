@@ -7,15 +7,24 @@ import sys
 
 import pytest
 
-from detector.errors import ExpectedError
+from benchmarks import transfers
+from benchmarks.transfers import GRID, collect, ways
+from detector.base.errors import ExpectedError
 from tests.helpers import ROOT, composed_params
-from tools import transfers
-from tools.transfers import GRID, collect, ways
 
 
 @pytest.fixture(scope="module")
 def params(tmp_path_factory):
     return composed_params(tmp_path_factory.mktemp("params"), "model=resnet50")
+
+
+RESULTS = []  # of the revision with that number
+
+
+@pytest.fixture(autouse=True)
+def results(monkeypatch):
+    """Nothing is in a cache: what `dvc.api` would read."""
+    monkeypatch.setattr(transfers, "results_at", lambda revision, model: RESULTS[int(revision)])
 
 
 def experiment(params, way, moving=0.5, training=0.9, **changes):
@@ -25,18 +34,15 @@ def experiment(params, way, moving=0.5, training=0.9, **changes):
         "accuracy": {"moving": moving, "batch": 0.8}, "mean_apart": 3.0, "variance_apart": None,
         "activations_of_real": {"end": {"spread": 0.5}},
     }  # fmt: skip
-    metrics = {
-        "metrics/resnet50/evaluation.json": {
-            "val": {"accuracy": moving}, "normalization": normalization,
-        },
-        "metrics/resnet50/training.json": {"train": {"accuracy": training}},
-    }  # fmt: skip
+    evaluation = {"val": {"accuracy": moving}, "normalization": normalization}
+    RESULTS.append((evaluation, training))
     data = params | {"model": {"resnet50": settings}} | changes
     return {
         "data": {
             "params": {"params.yaml": {"data": data}},
-            "metrics": {path: {"data": content} for path, content in metrics.items()},
-        }
+            "metrics": {"metrics/cnn32.json": {"data": {"accuracy": 1.0}}},  # the commit's
+        },
+        "rev": str(len(RESULTS) - 1),
     }
 
 
@@ -99,7 +105,7 @@ def queue(tmp_path, *options):
     (tmp_path / "dvc").chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        [sys.executable, "-m", "tools.transfers", "queue", *options], cwd=ROOT, text=True,
+        [sys.executable, "-m", "benchmarks.transfers", "queue", *options], cwd=ROOT, text=True,
         capture_output=True, env={**os.environ, "PATH": path, "LOG": str(tmp_path / "log")},
     )  # fmt: skip
 

@@ -46,9 +46,9 @@ def test_a_deprecated_use_is_an_error_in_our_code_and_in_no_other(category):
 
 def test_a_deprecated_use_in_a_process_is_an_error_in_our_code_and_in_no_other(tmp_path):
     (tmp_path / "other.py").write_text("import warnings\nwarnings.warn('old', FutureWarning)\n")
-    (tmp_path / "detector").mkdir()
-    (tmp_path / "detector/errors.py").write_text((tmp_path / "other.py").read_text())
-    for statement, code in (("import other", 0), ("import detector.errors", 1)):
+    (tmp_path / "detector/base").mkdir(parents=True)
+    (tmp_path / "detector/base/errors.py").write_text((tmp_path / "other.py").read_text())
+    for statement, code in (("import other", 0), ("import detector.base.errors", 1)):
         done = subprocess.run(
             [sys.executable, "-c", statement],
             cwd=tmp_path, env=strict(), capture_output=True, text=True,
@@ -57,11 +57,11 @@ def test_a_deprecated_use_in_a_process_is_an_error_in_our_code_and_in_no_other(t
 
 
 def test_the_clones_that_tests_run_in_are_strict(tmp_path):
-    (tmp_path / "detector").mkdir()
+    (tmp_path / "detector/base").mkdir(parents=True)
     code = "import warnings\nwarnings.warn('old', FutureWarning)\n"
-    (tmp_path / "detector/errors.py").write_text(code)
+    (tmp_path / "detector/base/errors.py").write_text(code)
     clone = Clone(tmp_path)
-    assert "FutureWarning: old" in clone("python -c 'import detector.errors'", fails=True)
+    assert "FutureWarning: old" in clone("python -c 'import detector.base.errors'", fails=True)
 
 
 @pytest.mark.slow
@@ -200,11 +200,12 @@ def needs(distribution, extras, environment):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("file", ["requirements.txt", "requirements-test.txt"])
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements/test.txt"])
 def test_everything_that_is_needed_is_pinned_and_takes_this_python(file, version):
     pinned, environment = pins("requirements.txt", version)
     pinned |= pins(file, version)[0]
-    source = (ROOT / file).with_suffix(".in").read_text(encoding="utf-8")
+    named = {"requirements.txt": "requirements/requirements.in"}.get(file, file)
+    source = (ROOT / named).with_suffix(".in").read_text(encoding="utf-8")
     wanted = [Requirement(line.split("#")[0]) for line in re.findall(r"(?m)^[a-z].*", source)]
     todo = [(canonicalize_name(each.name), tuple(sorted(each.extras))) for each in wanted]
     seen, refusing, absent = set(), [], []
@@ -231,13 +232,13 @@ def test_everything_that_is_needed_is_pinned_and_takes_this_python(file, version
 
 
 def test_every_file_that_the_document_names_exists():
-    named = re.findall(r"`((?:detector|stages|conf|tools|sample)/[\w/.]+)`", DOCUMENT)
+    named = re.findall(r"`((?:detector|stages|conf|docs|data)/[\w/.]+)`", DOCUMENT)
     assert len(named) > 10
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_every_package_with_a_version_of_its_own_has_a_section():
-    source = (ROOT / "requirements.in").read_text(encoding="utf-8")
+    source = (ROOT / "requirements/requirements.in").read_text(encoding="utf-8")
     pinned = re.findall(r"(?m)^([a-z-]+)(?:\[.*\])?==", source)
     assert {"tensorflow", "keras", "dvc", "dvclive", "kaggle", "numpy"} <= set(pinned)
     headings = " ".join(re.findall(r"(?m)^## (.*)", DOCUMENT)).lower()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.clone import small_clone
 from tests.helpers import ROOT
-from tools.verify import apart, compared, hashes, numbers, summary
+from tests.verify import apart, compared, hashes, numbers, summary
 
 
 def test_numbers_of_a_tree():
@@ -46,7 +46,7 @@ def repository(tmp_path_factory):
 
 def verify(clone):
     environment = {**clone.environment, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tools.verify", "--repository", str(clone.folder)]
+    command = [sys.executable, "-m", "tests.verify", "--repository", str(clone.folder)]
     return subprocess.run(
         command, cwd=clone.folder.parent, env=environment, capture_output=True, text=True
     )
@@ -74,15 +74,16 @@ def test_a_stage_that_hangs_on_the_hash_seed_and_metrics_that_are_not_ours(repos
         stage.read_text().replace(
             'if __name__ == "__main__":\n    run(main)',
             'if __name__ == "__main__":\n    run(main)\n'
-            '    with open("metrics/compare.md", "a") as file:\n        file.write(str(hash("x")))',
+            '    with open("plots/compare/compare.md", "a") as file:\n'
+            '        file.write(str(hash("x")))',
         )
     )
-    metrics = repository.path("metrics/cnn32/evaluation.json")
+    metrics = repository.path("metrics/cnn32.json")
     changed = json.loads(metrics.read_text())
-    changed["test"]["accuracy"] += 0.1
+    changed["accuracy"] += 0.1
     metrics.write_text(json.dumps(changed))
     repository.commit()
     done = verify(repository)
     assert done.returncode == 1
-    assert "error: two runs on this machine differ in metrics/compare.md" in done.stderr
-    assert os.path.basename("metrics/compare.md") in done.stdout
+    assert "error: two runs on this machine differ in plots/compare/compare.md" in done.stderr
+    assert os.path.basename("plots/compare/compare.md") in done.stdout

@@ -16,10 +16,10 @@ from tests.helpers import ROOT
 
 start_keras(seed=1)
 
-from detector.data.arrays import Split  # noqa: E402
+from detector.base.arrays import Split  # noqa: E402
 from detector.networks import small, whitening  # noqa: E402
 from detector.networks.model import build_model, load_trained, save_weights  # noqa: E402
-from detector.networks.training import train  # noqa: E402
+from detector.training.fit import train  # noqa: E402
 
 
 def smooth_images(n, size=16, seed=0):

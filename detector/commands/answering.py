@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detector.base.errors import ExpectedError
+from detector.base.program import printable
 from detector.commands.inputs import Found, find_images
 from detector.commands.output import Answer, Csv, Json, Table
-from detector.commands.overlay import overlay_png
-from detector.commands.wording import count, printable
-from detector.deployment.images import Chunk, Entry, open_sources
 from detector.deployment.model_archive import read_description
-from detector.errors import ExpectedError
+from detector.prediction.images import Chunk, Entry, open_sources
+from detector.prediction.overlay import overlay_png
+from detector.prediction.wording import count
 
 if TYPE_CHECKING:
-    from detector.deployment.detector import Detector
+    from detector.prediction.detector import Detector
 
 OUTPUTS = {"table": Table, "json": Json, "csv": Csv}
 UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")  # in names of files that are made here
@@ -69,7 +70,7 @@ class Network:
 
     @cached_property
     def _detector(self) -> "Detector":
-        from detector.deployment.detector import load
+        from detector.prediction.detector import load
 
         return load(self._path)
 

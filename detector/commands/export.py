@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from detector.commands.ending import ending
-from detector.commands.wording import model_path, printable
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from detector.base.program import ending, printable
+from detector.prediction.wording import NO_MEMORY, REFUSED, model_path
 
 
 def export(
@@ -26,10 +26,10 @@ def export(
     Temperature, threshold and the rest stand in the metadata of the file. Exit codes: 0, it is
     written; 2, it is not, as the message says.
     """
-    with ending():
-        from detector.deployment.detector import load
-        from detector.deployment.onnx_export import export as write
-        from detector.files import replacing
+    with ending(REFUSED, NO_MEMORY):
+        from detector.base.files import replacing
+        from detector.onnx.export import export as write
+        from detector.prediction.detector import load
 
         if file.is_dir():
             raise ExpectedError(f"{file}: this is a folder; give the name of a file in it")

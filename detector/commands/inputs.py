@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from detector.commands.wording import count, printable
-from detector.data.external_images import MAXIMUM_BYTES
-from detector.data.layout import IMAGE_SUFFIXES, is_system_file
-from detector.deployment.images import Source
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from detector.base.layout import IMAGE_SUFFIXES, is_system_file
+from detector.base.program import printable
+from detector.images.external_images import MAXIMUM_BYTES
+from detector.prediction.images import Source
+from detector.prediction.wording import count
 
 STANDARD_INPUT = "-"
 SUFFIXES_NAMED = 5  # of files that are passed over; all are counted

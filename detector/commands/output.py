@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import typer
 
-from detector.commands.wording import count, heading, meaning, percent, printable
-from detector.deployment.images import Entry
+from detector.base.errors import ExpectedError
+from detector.base.program import printable
 from detector.deployment.model_archive import ModelDescription
-from detector.errors import ExpectedError
+from detector.prediction.images import Entry
+from detector.prediction.wording import count, heading, meaning, percent
 
 COLOURS = {"FAKE": "red", "REAL": "cyan", "UNSURE": "yellow"}
 

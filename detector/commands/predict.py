@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from detector.commands.ending import UNREADABLE, ending
-from detector.commands.wording import model_path
+from detector.base.program import ending
+from detector.prediction.wording import NO_MEMORY, REFUSED, UNREADABLE, model_path
 
 
 def predict(
@@ -56,7 +56,7 @@ def predict(
     """
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")
-    with ending():
+    with ending(REFUSED, NO_MEMORY):
         # Here, so that --help does not wait for it and an interrupt in it has no traceback.
         from detector.commands.answering import answer
 

@@ -16,12 +16,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from detector.data.images import FORMATS
+from detector.base.errors import ExpectedError
 from detector.demo import limits, wording
 from detector.demo.judge import Judge
 from detector.demo.limits import Limiter, Refusal
 from detector.demo.samples import Sample
-from detector.errors import ExpectedError
+from detector.images.opener import FORMATS
 
 HERE = Path(__file__).parent
 

@@ -12,13 +12,13 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from detector.commands.overlay import HEAT, SHARE
+from detector.base.errors import ExpectedError
 from detector.demo import limits, wording
-from detector.deployment import detector as deployment
-from detector.deployment.detector import Detector
-from detector.deployment.images import Opened
 from detector.deployment.model_archive import ModelDescription, read_description
-from detector.errors import ExpectedError
+from detector.prediction import detector as deployment
+from detector.prediction.detector import Detector
+from detector.prediction.images import Opened
+from detector.prediction.overlay import HEAT, SHARE
 
 DECODERS = 2  # images opened at a time
 

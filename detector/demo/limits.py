@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 from PIL import Image
 
-from detector.data.images import FORMATS
-from detector.deployment.images import Opened, open_image
+from detector.images.opener import FORMATS
+from detector.prediction.images import Opened, open_image
 
 MAXIMUM_BYTES = 20 * 2**20  # of a file
 MAXIMUM_PIXELS = 50_000_000  # of an image: what the cameras of telephones make

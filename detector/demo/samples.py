@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from detector.data.images import FORMATS
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from detector.images.opener import FORMATS
 
 # An eye, a flower and a cup of each class, no two of the same crop.
 MEMBERS = (
@@ -42,7 +42,7 @@ def read_samples(path: str | os.PathLike[str]) -> list[Sample]:
     except (OSError, KeyError, zipfile.BadZipFile, ValueError) as error:
         raise ExpectedError(
             f"{path}: the page's samples cannot be read ({str(error) or type(error).__name__}); "
-            "'git checkout sample/sample.zip' brings it back"
+            "'git checkout data/sample/sample.zip' brings it back"
         ) from error
 
 

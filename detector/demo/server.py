@@ -8,13 +8,13 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
+from detector.base.errors import ExpectedError
 from detector.demo.app import create
 from detector.demo.judge import Judge
 from detector.demo.samples import read_samples
-from detector.errors import ExpectedError
 
 LOOPBACK = "127.0.0.1"
-MODELS, SAMPLES = Path("models"), Path("sample/sample.zip")
+MODELS, SAMPLES = Path("models"), Path("data/sample/sample.zip")
 CONNECTIONS = 128  # at a time; a browser opens six
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from detector.commands.wording import meaning, percent, unsure_range
-from detector.deployment.images import Opened
 from detector.deployment.model_archive import DecisionRule, ModelDescription
+from detector.prediction.images import Opened
+from detector.prediction.wording import meaning, percent, unsure_range
 
 MEANING = {
     "REAL": "The model takes this image for a photograph.",
@@ -72,7 +72,7 @@ def facts(model: ModelDescription) -> list[tuple[str, str]]:
     rule, images, versions = model.decision, model.data.training_images, model.versions
     band = "none" if rule.unsure_band is None else f"{rule.unsure_band:.4g} nats"
     return [
-        ("Network", f"{model.settings.backbone}, input {model.settings.input_pixels} pixels"),
+        ("Network", f"{model.settings.builder}, input {model.settings.input_size} pixels"),
         ("Data set", model.data.name),
         ("SHA-256 of its archive", model.data.archive_sha256),
         ("Training images", f"{images.REAL:,} REAL, {images.FAKE:,} FAKE"),

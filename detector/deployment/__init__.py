@@ -1,1 +1,1 @@
-"""A trained network in one file, and what answers with it: command, page, ONNX."""
+"""One file that holds a trained network."""

@@ -11,7 +11,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from detector.settings import Section
+from detector.base.section import Section
 
 # What is said of an image below and above the limits of each statistic, before "than 99.9 % of the
 # training images".

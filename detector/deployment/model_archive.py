@@ -19,13 +19,14 @@ import numpy as np
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
-from detector.data.layout import CLASSES
-from detector.data.zips import check_member, find_content, open_zip, read_whole
+from detector.archives.zips import check_member, find_content, open_zip, read_whole
+from detector.base.errors import ExpectedError
+from detector.base.layout import CLASSES
+from detector.base.section import ClassCounts, Section, Sha256
 from detector.deployment.familiarity import Limits
-from detector.errors import ExpectedError
-from detector.settings import ClassCounts, ModelParams, Section, Sha256
+from detector.networks.settings import ModelParams
 
-FORMAT = 1
+FORMAT = 2
 DESCRIPTION, WEIGHTS = "model.json", "weights.h5"
 
 # Of calibrated probability; narrow at both ends, where a good network puts nearly all images.
@@ -147,13 +148,14 @@ class Versions(_Part):
 class ModelDescription(_Part):
     """All that is known of a network besides its weights.
 
-    name: the key of `model` in params.yaml. settings: what networks.model builds it from.
+    name: the key of `model` in params.yaml. settings: what networks.model builds it from,
+    with the input's size in pixels.
     image_size: side of the images that it takes, in pixels. classes: by label. decision: how its
     probabilities become verdicts. test, scores: what it said of the test images. familiar: how the
     training images look.
     """
 
-    format: Literal[1]
+    format: Literal[2]
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$", max_length=64)
     settings: ModelParams
     image_size: int = Field(ge=8, le=1024)

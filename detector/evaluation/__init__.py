@@ -1,1 +1,1 @@
-"""What a network's predictions are worth."""
+"""How good predictions are."""

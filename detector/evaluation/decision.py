@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
+from detector.base.files import write_json
 from detector.evaluation.calibration import apply_temperature, fit_temperature
 from detector.evaluation.selective import choose_threshold, unsure_band, verdicts
-from detector.files import write_json
 
 LARGEST = sys.float_info.max
 RANGES = {

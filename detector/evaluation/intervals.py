@@ -19,7 +19,7 @@ from sys import float_info
 import numpy as np
 from scipy.stats import binomtest, norm
 
-from detector.data.layout import CLASSES
+from detector.base.layout import CLASSES
 from detector.evaluation.metrics import FAKE, REAL
 
 Interval = dict[str, float]  # value, low, high, n; n_fake and n_real where it is of both classes

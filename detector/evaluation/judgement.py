@@ -5,13 +5,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from detector.data.layout import CLASSES, small_classes
+from detector.base.layout import CLASSES, small_classes
 from detector.evaluation import metrics
 from detector.evaluation.calibration import brier_score, expected_calibration_error
 from detector.evaluation.decision import Decision
 from detector.evaluation.metrics import REAL
 from detector.evaluation.resampling import intervals
 from detector.evaluation.selective import UNSURE, aurc, coverage_at_risk, risk_coverage
+
+
+def in_one_line(name: str, test: dict[str, Any]) -> str:
+    """Return the headline of one network in words. test: of `at_half`, of the test images."""
+    accuracy, area = test["intervals"]["accuracy"], test["intervals"]["roc_auc"]
+    value, low, high = (metrics.percent(accuracy[key]) for key in ("value", "low", "high"))
+    return (
+        f"{name}: accuracy {value} % (95 % interval {low} to {high}), AUC {area['value']:.4f}, "
+        f"n = {accuracy['n']:,} test images"
+    )
 
 
 def at_half(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:

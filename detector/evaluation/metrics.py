@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics as sk
 
-from detector.data.layout import CIFAR_CLASSES, CLASSES
+from detector.base.layout import CIFAR_CLASSES, CLASSES
 
 FAKE, REAL = range(2)
 CURVE_POINTS = 500  # of a plotted curve; more cannot be seen
@@ -104,6 +104,25 @@ def rounded(tree: Any, digits: int = 6) -> Any:
     if isinstance(tree, float | np.floating):
         return round(float(tree), digits)
     return tree
+
+
+def confusion_table(
+    labels: np.ndarray, probabilities: np.ndarray, threshold: float
+) -> pd.DataFrame:
+    """Return the confusion matrix, a row for each of its four cells, REAL first.
+
+    labels, probabilities, threshold: as of `classification_metrics`. Columns actual, predicted,
+    count, share (of the actual class) and threshold.
+    """
+    counts = sk.confusion_matrix(labels, probabilities >= threshold, labels=[FAKE, REAL])
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    cells = [
+        (CLASSES[actual], CLASSES[said], counts[actual, said], shares[actual, said], threshold)
+        for actual in (REAL, FAKE)
+        for said in (REAL, FAKE)
+    ]
+    columns = ["actual", "predicted", "count", "share", "threshold"]
+    return pd.DataFrame(cells, columns=columns).round(6)
 
 
 def roc_table(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:

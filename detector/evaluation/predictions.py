@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pandas as pd
 
-from detector.data.arrays import Split
-from detector.errors import ExpectedError
+from detector.base.arrays import Split
+from detector.base.errors import ExpectedError
 
 COLUMNS = ["split", "name", "label", "cifar_class", "probability"]
 

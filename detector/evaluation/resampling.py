@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.stats import norm
 
-from detector.data.layout import CLASSES
+from detector.base.layout import CLASSES
 from detector.evaluation.calibration import checked
 from detector.evaluation.intervals import (
     Interval,

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from detector.data.layout import CLASSES
+from detector.base.layout import CLASSES
 from detector.evaluation.calibration import checked, logit
 from detector.evaluation.metrics import FAKE, REAL
-from detector.settings import parse_goal
+from detector.evaluation.settings import parse_goal
 
 UNSURE = "UNSURE"
 

@@ -1,1 +1,1 @@
-"""Figures as PNG; the same input gives the same bytes."""
+"""What all figures have in common."""

@@ -1,1 +1,1 @@
-"""The networks: building, training, explaining and timing them."""
+"""Build a network."""

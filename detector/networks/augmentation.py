@@ -15,7 +15,7 @@ from keras import ops
 from detector.networks.runtime import layer_seed
 
 # Not Keras' own layers: RandomGaussianBlur draws one sigma for a whole batch, GaussianNoise has
-# one deviation, and there is no JPEG (TensorFlow's takes one image at a time, on the CPU).
+# one standard deviation, and there is no JPEG (TensorFlow's takes one image at a time, on the CPU).
 Limits = tuple[float, float]  # lowest, highest
 
 
@@ -118,22 +118,22 @@ class RandomBlur(RandomChange):
 class RandomNoise(RandomChange):
     """Gaussian noise, independent for each pixel and colour, rounded to whole grey levels.
 
-    deviation: lowest and highest standard deviation as a share of 255.
+    std: lowest and highest standard deviation as a share of 255.
     """
 
-    parameter = "deviation"
+    parameter = "std"
 
-    def __init__(self, probability: float, deviation: Limits, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(probability, deviation, seed, **kwargs)
+    def __init__(self, probability: float, std: Limits, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(probability, std, seed, **kwargs)
 
     def change(self, rows: Any, place: Any) -> Any:
         """Add noise to all images."""
         low, high = self.limits
-        deviation = 255.0 * ops.reshape(low + (high - low) * place, (-1, 1, 1))
+        std = 255.0 * ops.reshape(low + (high - low) * place, (-1, 1, 1))
         # Box and Muller's transform; on the CPU nearly twice as fast as keras.random.normal.
         shape = (2, ops.shape(rows)[0], self.size, (3 * self.size + 1) // 2)
         draws = keras.random.uniform(shape, seed=self.generator)
-        radius, angle = deviation * ops.sqrt(-2.0 * ops.log(1.0 - draws[0])), 2 * np.pi * draws[1]
+        radius, angle = std * ops.sqrt(-2.0 * ops.log(1.0 - draws[0])), 2 * np.pi * draws[1]
         noise = ops.concatenate([radius * ops.cos(angle), radius * ops.sin(angle)], axis=2)
         return ops.clip(ops.round(rows + noise[:, :, : 3 * self.size]), 0.0, 255.0)
 
@@ -287,7 +287,7 @@ def robust_layers(augmentation: Any, seed: int) -> list[keras.layers.Layer]:
     """Give the layers of robust training in the order blur, noise, JPEG, named so.
 
     augmentation: attributes blur, noise and jpeg, each None (no such layer) or with attributes
-    probability and sigma, deviation or quality (lowest, highest). seed: 0 to 2^31 - 1.
+    probability and sigma, std or quality (lowest, highest). seed: 0 to 2^31 - 1.
     Images meet these in that order: lenses and resizing blur, sensors and editing add noise, the
     file is written last (Wang et al. too put blur before JPEG). The layers belong before resizing
     to a backbone's input, since a JPEG's blocks are of the file's own pixels.

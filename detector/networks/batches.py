@@ -6,7 +6,7 @@ from functools import lru_cache
 import keras
 import numpy as np
 
-from detector.data.arrays import Split
+from detector.base.arrays import Split
 
 Batch = tuple[np.ndarray, np.ndarray]  # uint8 B,S,S,3 and float32 B,1
 

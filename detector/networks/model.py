@@ -4,21 +4,22 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import h5py
 import keras
 
-from detector.errors import ExpectedError
-from detector.networks import small
+from detector.base.errors import ExpectedError
+from detector.base.finite import require_finite
+from detector.networks import builders
 from detector.networks.augmentation import robust_layers
-from detector.networks.backbones import BACKBONES, Backbone
-from detector.networks.finite import require_finite
 from detector.networks.resizing import Reduction
 from detector.networks.runtime import layer_seed
-from detector.settings import Augmentation, ModelParams
+from detector.networks.settings import Augmentation, ModelParams
 
+START = Path("models/start")  # where files of weights to start from lie, so that DVC sees them
 POOLING = {
     "average": keras.layers.GlobalAveragePooling2D,
     "max": keras.layers.GlobalMaxPooling2D,
@@ -30,18 +31,18 @@ POOLING = {
 class ImageNetPreprocessing(keras.layers.Layer):
     """RGB pixels of 0 to 255 to what a backbone's ImageNet weights were trained with."""
 
-    def __init__(self, backbone: str, **kwargs: Any) -> None:
-        """backbone: a name of the table in detector/networks/backbones.py."""
+    def __init__(self, builder: str, **kwargs: Any) -> None:
+        """builder: of the network, as in detector/networks/builders.py."""
         super().__init__(**kwargs)
-        self.backbone = backbone
+        self.builder = builder
 
     def call(self, pixels: Any) -> Any:
         """Preprocess float N,S,S,3."""
-        return BACKBONES[self.backbone].imagenet_preprocessing(pixels)
+        return builders.imagenet_preprocessing(self.builder)(pixels)
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments."""
-        return {**super().get_config(), "backbone": self.backbone}
+        return {**super().get_config(), "builder": self.builder}
 
 
 def build_model(
@@ -73,10 +74,10 @@ def build_model(
     x = backbone(x)
     for layer in _head(settings, seed):
         x = layer(x)
-    model = keras.Model(images, x, name=settings.backbone)
-    if _is_whole_network(settings.weights):
+    model = keras.Model(images, x, name=settings.builder)
+    if (path := start_file(settings)) and _is_whole_network(path):
         with _refusing_misfits(settings):
-            _fill(model, settings.weights)
+            _fill(model, path)
     return model
 
 
@@ -87,7 +88,7 @@ def _before(
 
     In float32 whatever the precision of the network: half of it cannot hold resized pixels.
     """
-    layers, side = keras.layers, settings.input_pixels
+    layers, side = keras.layers, builders.input_pixels(settings)
     f32 = {"dtype": "float32"}
     yield layers.Rescaling(1.0, name="to_float", **f32)
     if augmentation:
@@ -102,7 +103,7 @@ def _before(
         zoom, own = augmentation.zoom, layer_seed(seed, "zoom")
         yield layers.RandomZoom(zoom, zoom, fill_mode="nearest", seed=own, name="zoom", **f32)
     if settings.preprocessing == "imagenet":
-        yield ImageNetPreprocessing(settings.backbone, name="preprocess", **f32)
+        yield ImageNetPreprocessing(settings.builder, name="preprocess", **f32)
     else:
         yield layers.Rescaling(1 / 255, name="preprocess", **f32)
 
@@ -131,7 +132,7 @@ def choose_trainable(backbone: keras.Model, settings: ModelParams) -> None:
         if count > len(backbone.layers):
             raise ExpectedError(
                 f"params.yaml: trainable_layers {count} is more than the {len(backbone.layers)} "
-                f"layers of {settings.backbone}; give a smaller number or all"
+                f"layers of {settings.builder}; give a smaller number or all"
             )
         for layer in backbone.layers[: len(backbone.layers) - count]:
             layer.trainable = False
@@ -147,30 +148,28 @@ def load_backbone(settings: ModelParams) -> keras.Model:
 
     Raises ExpectedError when a file is missing or does not fit, or Keras cannot fetch ImageNet's.
     """
-    backbone = BACKBONES[settings.backbone]
-    weights = None if settings.weights == "none" else settings.weights
-    if weights not in (None, "imagenet") and not os.path.isfile(weights):
+    path = start_file(settings)
+    if path and not os.path.isfile(path):
         raise ExpectedError(
-            f"{weights}: no such file of weights for {settings.backbone}; weights is imagenet, "
-            "none, or the path of a .weights.h5 file"
+            f"{path}: no such file of weights for {settings.builder}; weights is imagenet, "
+            "none, or the name of a .weights.h5 file in models/start"
         )
     with _noting_fetched_file() as asked, _refusing_misfits(settings):
+        named = "imagenet" if settings.weights == "imagenet" else None
         try:
-            return _construct(backbone, settings.input_pixels, weights)
+            network = builders.build(settings, named)
         except Exception as error:
-            if weights == "imagenet" and asked:
-                raise ExpectedError(_fetch_failed(settings.backbone, asked, error)) from error
+            if asked:
+                raise ExpectedError(_fetch_failed(settings.builder, asked, error)) from error
             raise
+        if path and not _is_whole_network(path):
+            _fill(network, path)
+        return network
 
 
-def _construct(backbone: Backbone, input_pixels: int, weights: str | None) -> keras.Model:
-    if backbone.module:
-        network = backbone.build(input_pixels, "imagenet" if weights == "imagenet" else None)
-    else:
-        network = getattr(small, backbone.constructor)(input_pixels)
-    if weights not in (None, "imagenet") and not _is_whole_network(weights):
-        _fill(network, weights)
-    return network
+def start_file(settings: ModelParams) -> str | None:
+    """Return the path of the file of weights to start from; None where `weights` names no file."""
+    return None if settings.weights in ("none", "imagenet") else str(START / settings.weights)
 
 
 def _is_whole_network(weights: str) -> bool:
@@ -195,12 +194,12 @@ def _refusing_misfits(settings: ModelParams) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if settings.weights == "none" or isinstance(error, ExpectedError):
+        if start_file(settings) is None or isinstance(error, ExpectedError):
             raise
         raise ExpectedError(
-            f"{settings.weights}: does not fit {settings.backbone} ({_first_line(error)}); it must "
-            "hold the weights of this backbone without its head, or those that the train stage "
-            "saved of a whole network with this head (pooling and dense_units)"
+            f"{start_file(settings)}: does not fit {settings.builder} ({_first_line(error)}); it "
+            "must hold the weights of this backbone without its head, or those that the train "
+            "stage saved of a whole network with this head (pooling and dense_units)"
         ) from error
 
 
@@ -252,7 +251,7 @@ def load_trained(path: str, settings: ModelParams, image_size: int) -> keras.Mod
         _fill(model, path)
     except (OSError, ValueError, KeyError, RuntimeError, UserWarning) as error:
         raise ExpectedError(
-            f"{path}: not the weights of {settings.backbone} with these settings "
+            f"{path}: not the weights of {settings.builder} with these settings "
             f"({_first_line(error)}); 'dvc checkout' or 'dvc repro' brings them back"
         ) from error
     require_finite(_numbers(model), path)

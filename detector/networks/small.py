@@ -8,6 +8,8 @@ import keras
 
 from detector.networks.whitening import LAYER, SIDE
 
+SIDE_OF_IMAGES = 32  # pixels; what these networks are made for
+
 layers = keras.layers
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from detector.data.arrays import at_once
+from detector.base.arrays import at_once
 
 LAYER = "whiten"  # the name of such a layer
 SIDE = 3  # pixels of a patch

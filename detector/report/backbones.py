@@ -45,7 +45,7 @@ def backbone(inputs: Inputs, name: str) -> Section:
             of(
                 "confusion_matrix",
                 "counts of test images by actual class and verdict at the frozen threshold",
-                "Rows are what the images are and columns what they were called, so errors stand "
+                "Rows are the actual classes and columns the predicted ones, so errors stand "
                 "off the diagonal.",
             ),
             of(

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from detector.evaluation import comparison
+from detector.comparison import paired as comparison
 from detector.report import tables as report_tables
 from detector.report.backbones import all_backbones, backbone
 from detector.report.blocks import (
@@ -133,7 +133,7 @@ def audit_warnings(inputs: Inputs) -> list[str]:
         found += of_one.evaluation.warnings
     size = inputs.params.data.image_size
     for name in inputs.backbones:
-        side = inputs.params.model[name].input_pixels
+        side = inputs.backbones[name].evaluation.size.input_pixels
         if side < size:
             found.append(
                 f"{name} looks at {side}x{side} pixels, {100 * (side / size) ** 2:.2g} % of the "

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from detector.errors import ExpectedError
+from detector.base.errors import ExpectedError
 from detector.evaluation.decision import Decision
 from detector.params import Params
 
@@ -100,6 +100,7 @@ class Selective(_File):
 class Size(_File):
     """What a network takes up; the same on every machine."""
 
+    input_pixels: int
     parameters: int
     trainable_parameters: int
     flops_per_image: int
@@ -124,7 +125,7 @@ class Normalization(_File):
 
 
 class Evaluation(_File):
-    """metrics/<backbone>/evaluation.json."""
+    """evaluation.json of the stage evaluate."""
 
     val: Metrics
     test: Metrics
@@ -151,7 +152,7 @@ class RobustnessIntervals(_File):
 
 
 class RobustnessSummary(_File):
-    """summary.json of the robustness stage, see detector.evaluation.robustness.summary."""
+    """summary.json of the robustness stage, see detector.evaluation.levels.summary."""
 
     roc_auc: float
     clean_roc_auc: float
@@ -195,7 +196,7 @@ class RobustnessGap(_File):
 
 
 class Pair(_File):
-    """An entry "a minus b" of metrics/compare.json."""
+    """An entry "a minus b" of plots/compare/compare.json."""
 
     mcnemar: Counts
     difference: Difference
@@ -237,7 +238,7 @@ class IgnoredFiles(_File):
 
 
 class DataAudit(_File):
-    """metrics/data.json."""
+    """data/audit.json."""
 
     archive: Archive
     images: dict[str, dict[str, int]]
@@ -261,7 +262,7 @@ class ExternalSet(_File):
 
 
 class ExternalAudit(_File):
-    """metrics/external.json."""
+    """data/sets/audit.json."""
 
     sets: dict[str, ExternalSet]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from detector.networks.backbones import BACKBONES
+from detector.networks.settings import Augmentation, ModelParams
 from detector.report import tables as report_tables
 from detector.report.backbones import frozen
 from detector.report.blocks import Block, Items, Paragraph, render
@@ -10,7 +10,6 @@ from detector.report.data import image_counts
 from detector.report.document import audit_warnings, banner, software
 from detector.report.inputs import Inputs
 from detector.report.sections import external_table, robustness_summary
-from detector.settings import Augmentation, ModelParams
 
 
 def model_card(inputs: Inputs, name: str) -> str:
@@ -22,6 +21,7 @@ def model_card(inputs: Inputs, name: str) -> str:
         "model_card.md.j2",
         name=name,
         settings=inputs.params.model[name],
+        input_pixels=backbone.evaluation.size.input_pixels,
         architecture=architecture(inputs.params.model[name]),
         changes=changes(inputs.params.train.augmentation),
         params=inputs.params,
@@ -45,10 +45,9 @@ def model_card(inputs: Inputs, name: str) -> str:
 
 def architecture(settings: ModelParams) -> str:
     """Say in words what the network consists of."""
-    own = BACKBONES[settings.backbone].module is None
-    where = "detector/networks/small.py" if own else "keras.applications, without its top"
+    where = "detector/networks/small.py" if settings.own else "keras.applications, without its top"
     pooling = {"flatten": "flattening"}.get(settings.pooling, f"global {settings.pooling} pooling")
-    parts = [f"{settings.backbone} of {where}", pooling]
+    parts = [f"{settings.builder} of {where}", pooling]
     if settings.dense_units:
         parts.append(f"a dense layer of {settings.dense_units} (ReLU)")
     if settings.dropout:
@@ -63,7 +62,7 @@ def changes(augmentation: Augmentation) -> str:
         said.append(f"zoom by up to {augmentation.zoom:.0%}")
     for name, unit, values in (
         ("blur", "sigma in pixels", "sigma"),
-        ("noise", "deviation", "deviation"),
+        ("noise", "standard deviation", "std"),
         ("JPEG", "quality", "quality"),
     ):
         change = getattr(augmentation, name.lower())

@@ -119,7 +119,7 @@ def generalisation(inputs: Inputs) -> list[Section]:
         "Images from elsewhere, judged at the threshold that was frozen on the validation images "
         "of this data set; nothing was trained or chosen on them. Coders, sizes and files left "
         "out are in ",
-        Code("metrics/external.json"),
+        Code("data/sets/audit.json"),
         ".",
     )
     intro = Paragraph(words)
@@ -141,7 +141,7 @@ def _left_out(audit: ExternalSet) -> list[Block]:
     counts = {
         "could not be used": bad.count if bad else 0,
         "is no image": ignored.count if ignored else 0,
-        **{f"is over evaluate.external.max_images ({k})": n for k, n in audit.left_out.items()},
+        **{f"is over external.max_images ({k})": n for k, n in audit.left_out.items()},
     }
     found = [f"{reason}: {n:,}" for reason, n in counts.items() if n]
     return [Paragraph(f"Files that were left out, by reason: {'; '.join(found)}.")] if found else []

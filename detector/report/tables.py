@@ -2,7 +2,7 @@
 
 from scipy.special import expit
 
-from detector.evaluation import comparison
+from detector.comparison import paired as comparison
 from detector.evaluation.calibration import logit
 from detector.evaluation.decision import Decision
 from detector.evaluation.intervals import share_interval
@@ -56,7 +56,7 @@ def headline(inputs: Inputs) -> Table:
         cells.append(
             [with_ends(evaluation.val.intervals.accuracy), *_metric_cells(evaluation.test)]
         )
-        published = paper.get(inputs.params.model[name].backbone)
+        published = paper.get(inputs.params.model[name].builder)
         if published:
             columns.append(f"{name}, paper (as published, CIFAKE)")
             keys = ["validation_accuracy", *(key for *_, key, _ in _ROWS), None]
@@ -222,7 +222,7 @@ def training(inputs: Inputs) -> Table:
     rows = []
     for name, backbone in inputs.backbones.items():
         last = backbone.history.iloc[-1]
-        published = paper.get(inputs.params.model[name].backbone)
+        published = paper.get(inputs.params.model[name].builder)
         shares = (percent(last[key]) for key in ("accuracy", "val_accuracy"))
         losses = (f"{last[key]:.4f}" for key in ("loss", "val_loss"))
         theirs = NONE if published is None else percent(published["train_accuracy"][-1])
@@ -263,7 +263,8 @@ def cost(inputs: Inputs) -> list[Table | Paragraph]:
     """Give parameters and floating-point operations of each network, and what was not counted."""
     rows, notes = [], []
     for name, backbone in inputs.backbones.items():
-        size, pixels = backbone.evaluation.size, inputs.params.model[name].input_pixels
+        size = backbone.evaluation.size
+        pixels = size.input_pixels
         counts = f"{size.parameters:,}", f"{size.trainable_parameters:,}"
         rows.append([name, f"{pixels} x {pixels}", *counts, f"{size.flops_per_image / 1e9:.3f}"])
         if size.uncounted_layers:

@@ -1,0 +1,1 @@
+"""Bring an archive of images and check it."""

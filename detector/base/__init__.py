@@ -1,0 +1,1 @@
+"""What every room needs: errors, files, params, arrays, the layout of archives."""

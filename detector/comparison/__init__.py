@@ -1,0 +1,1 @@
+"""Compare networks with each other and with the paper."""

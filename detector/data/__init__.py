@@ -1,1 +1,0 @@
-"""From an archive to audited arrays of images."""

@@ -1,0 +1,1 @@
+"""Look into one trained network: cost, attention, normalisation, errors."""
