@@ -3,6 +3,7 @@
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,6 @@ from detector.base.finite import why_not_finite
 from detector.base.params import read_tree
 from detector.base.program import run
 from detector.evaluation.decision import read_decision
-from detector.params import validate
 from detector.report import document as report
 from detector.report.backbones import BACKBONE_FIGURES
 from detector.report.blocks import is_png
@@ -40,7 +40,7 @@ PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pillow", "dvc")
 
 def main() -> None:
     """Write report/: index.html, index.md and cards.md, and print what was timed."""
-    inputs = read_inputs(validate(read_tree()))
+    inputs = read_inputs(read_tree())
     html, markdown = report.html(inputs), report.markdown(inputs)
     with (
         replacing(REPORT / "index.html") as page,
@@ -57,8 +57,10 @@ def main() -> None:
         print(*timings.in_words(name), sep="\n")
 
 
-def read_inputs(params: Any) -> Inputs:
-    """Read everything that the report shows. params: all of params.yaml."""
+def read_inputs(tree: dict[str, Any]) -> Inputs:
+    """Read everything that the report shows. tree: params.yaml."""
+    params = dotted(tree | {"model": {}})
+    params.model = {name: dotted(settings) for name, settings in tree["model"].items()}
     compared = read_json("plots/compare/compare.json", dict[str, Any])
     pairs = {name: entry for name, entry in compared.items() if " minus " in name}
     # Only what is shown of a backbone is kept with its results; Git keeps the same pictures in
@@ -70,6 +72,7 @@ def read_inputs(params: Any) -> Inputs:
     }
     return Inputs(
         params=params,
+        tree=tree,
         data=read_json("data/audit.json", DataAudit),
         external=read_json("data/sets/audit.json", ExternalAudit),
         pairs=parse(dict[str, Pair], pairs, "plots/compare/compare.json"),
@@ -77,6 +80,13 @@ def read_inputs(params: Any) -> Inputs:
         figures=figures | {path: read_png(Path(path)) for path in report.FIGURES},
         versions=versions(),
     )
+
+
+def dotted(tree: Any) -> Any:
+    """Return a tree of YAML with its keys as attributes."""
+    if not isinstance(tree, dict):
+        return tree
+    return SimpleNamespace(**{key: dotted(value) for key, value in tree.items()})
 
 
 def read_backbone(folder: Path) -> BackboneInputs:

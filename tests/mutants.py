@@ -46,7 +46,10 @@ AREAS = {
         ("split", "decode", "decode_features", "decode_members", "ingest"),
     ),
     "networks": Area(
-        ("detector/networks/batches.py", "detector/training/callbacks.py", "detector/training/fit.py"),
+        (
+            "detector/networks/batches.py", "detector/training/callbacks.py",
+            "detector/training/fit.py",
+        ),
         ("training", "phases"),
         "not soak",
     ),

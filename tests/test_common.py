@@ -122,6 +122,7 @@ def leaves(section, name=""):
 
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES.pop("report")  # which shows the file as it is
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -135,8 +136,7 @@ def test_under_dvc_a_stage_sees_what_it_declares_and_no_more(stage, in_folder, m
     wanted = {leaf for leaf in leaves(tree) if f"{leaf}.".startswith(keys)}
     schemas = {name: field.annotation for name, field in Params.model_fields.items()}
     assert leaves(read_params(**schemas)) == wanted
-    shown = {leaf for leaf in leaves(tree) if not leaf.startswith("transfer.")}
-    assert (wanted == shown) == (stage == "report"), "which alone shows all of params.yaml"
+    assert wanted < leaves(tree)
 
 
 def test_a_stage_that_reads_what_it_does_not_declare_fails(in_folder):

@@ -74,7 +74,7 @@ def build_model(
     x = backbone(x)
     for layer in _head(settings, seed):
         x = layer(x)
-    model = keras.Model(images, x, name=settings.builder)
+    model = keras.Model(images, x, name=settings.builder.lower())
     if (path := start_file(settings)) and _is_whole_network(path):
         with _refusing_misfits(settings):
             _fill(model, path)

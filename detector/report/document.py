@@ -234,7 +234,7 @@ def _configuration(inputs: Inputs) -> Section:
             ),
             software(inputs),
             Paragraph(("All values of ", Code("params.yaml"), ":")),
-            Listing(_as_yaml(inputs.params.model_dump(mode="json")), "yaml"),
+            Listing(_as_yaml(inputs.tree), "yaml"),
         ],
     )
 

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from detector.base.errors import ExpectedError
 from detector.evaluation.decision import Decision
-from detector.params import Params
 
 ROBUSTNESS_COLUMNS = (
     "corruption", "level", "accuracy", "accuracy_low", "accuracy_high", "n",
@@ -283,11 +282,14 @@ class BackboneInputs:
 class Inputs:
     """All that the report says.
 
-    pairs: by "a minus b". figures: content of PNG files by their path from the root of the
+    tree: params.yaml, which stages have checked, each its part; params: the same with dots for
+    keys, `model` by name. pairs: by "a minus b".
+    figures: content of PNG files by their path from the root of the
     repository, with / between folders. versions: of Python and packages, by name.
     """
 
-    params: Params
+    params: Any
+    tree: dict[str, Any]
     data: DataAudit
     external: ExternalAudit
     pairs: dict[str, Pair]

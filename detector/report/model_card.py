@@ -1,8 +1,8 @@
 """The model card of one backbone, with the headings of Mitchell et al., 2019."""
 
 from dataclasses import replace
+from typing import Any
 
-from detector.networks.settings import Augmentation, ModelParams
 from detector.report import tables as report_tables
 from detector.report.backbones import frozen
 from detector.report.blocks import Block, Items, Paragraph, render
@@ -43,9 +43,13 @@ def model_card(inputs: Inputs, name: str) -> str:
     )
 
 
-def architecture(settings: ModelParams) -> str:
+def architecture(settings: Any) -> str:
     """Say in words what the network consists of."""
-    where = "detector/networks/small.py" if settings.own else "keras.applications, without its top"
+    where = (
+        "detector/networks/small.py"
+        if settings.builder.islower()
+        else "keras.applications, without its top"
+    )
     pooling = {"flatten": "flattening"}.get(settings.pooling, f"global {settings.pooling} pooling")
     parts = [f"{settings.builder} of {where}", pooling]
     if settings.dense_units:
@@ -55,7 +59,7 @@ def architecture(settings: ModelParams) -> str:
     return ", ".join([*parts, "one sigmoid unit"])
 
 
-def changes(augmentation: Augmentation) -> str:
+def changes(augmentation: Any) -> str:
     """Say in words how training images are changed at random."""
     said = ["horizontal flip"] if augmentation.horizontal_flip else []
     if augmentation.zoom:
