@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from detector.archives.settings import DataParams
 from detector.base.files import replacing, write_json
-from detector.base.params import read_params
+from detector.base.params import read_tree
 from detector.base.program import run
-from detector.base.section import Seed
 from detector.comparison import figures
 from detector.comparison import paired as comparison
 from detector.comparison.results import Result, read_result, require_same_images
@@ -18,8 +16,6 @@ from detector.evaluation import metrics
 from detector.evaluation.calibration import reliability_table
 from detector.evaluation.levels import from_clean
 from detector.evaluation.selective import risk_coverage
-from detector.evaluation.settings import EvaluateParams
-from detector.networks.settings import Models
 
 RESULTS = Path("data/results")
 ASIDE = Path(".work/results")
@@ -27,32 +23,33 @@ ASIDE = Path(".work/results")
 
 def main() -> None:
     """Write the metrics of each backbone, their comparison, overlaid curves and figures."""
-    params = read_params(seed=Seed, data=DataParams, model=Models, evaluate=EvaluateParams)
-    names = list(params.model)
+    # Its stages have checked the file; which backbones this run has, all of it says.
+    params = read_tree()
+    names, data = list(params["model"]), params["data"]
     set_aside(names)
     loaded = {name: read_result(RESULTS / name) for name in names}
     require_same_images(loaded)
     labels = loaded[names[0]].test["label"].to_numpy()
     rows = comparison.comparison_rows(
         {name: result.metrics for name, result in loaded.items()},
-        {name: settings.builder for name, settings in params.model.items()},
+        {name: settings["builder"] for name, settings in params["model"].items()},
     )
     n = len(labels)
     pairs = comparison.paired_tests(
         labels,
         {name: result.test["probability"].to_numpy() for name, result in loaded.items()},
         {name: result.right for name, result in loaded.items()},
-        params.evaluate.resamples,
-        params.seed,
+        params["evaluate"]["resamples"],
+        params["seed"],
     )
     comparison.add_robustness(
         pairs,
         loaded[names[0]].damaged_labels,
         {name: result.damaged_right for name, result in loaded.items()},
     )
-    is_cifake = params.data.kaggle_dataset == comparison.CIFAKE
-    words = comparison.caption(params.data.name, is_cifake, n)
-    title = f"{params.data.name}, {n:,} test images"
+    is_cifake = data["kaggle_dataset"] == comparison.CIFAKE
+    words = comparison.caption(data["name"], is_cifake, n)
+    title = f"{data['name']}, {n:,} test images"
     tables = overlaid(loaded) | {"comparison": comparison.chart_rows(rows, title, is_cifake)}
     write(loaded, rows, pairs, tables, words, title, is_cifake)
 

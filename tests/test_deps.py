@@ -181,7 +181,7 @@ def to_run(tree):
             changed = change.get("changed deps", {}) if isinstance(change, dict) else {}
             # outs are not there at all in this copy
             if any(how != "deleted" for how in changed.values()):
-                found.add(stage.split("@")[0])
+                found.add(stage.split(":")[-1].split("@")[0])
     return found
 
 

@@ -156,7 +156,7 @@ def test_other_test_images_are_refused(place, monkeypatch, column):
         compared(monkeypatch)
     assert str(caught.value) == (
         "resnet50 and inceptionv3 judged different images; a paired test needs the same data, seed "
-        "and evaluate.robustness: 'dvc repro' makes both anew"
+        "and corruption: 'dvc repro' makes both anew"
     )
 
 

@@ -15,7 +15,6 @@ start_keras(seed=1)
 import keras  # noqa: E402
 import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
-from detector.networks.backbones import BACKBONES  # noqa: E402
 
 from detector.base.errors import ExpectedError  # noqa: E402
 from detector.deployment.model_archive import DecisionRule  # noqa: E402
@@ -37,7 +36,7 @@ def untrained(images, backbone="cnn32", **changes):
     side = images.shape[1]
     keras.utils.set_random_seed(1)
     model = build_model(chosen, side)
-    if BACKBONES[backbone].module:
+    if not chosen.own:
         normalise(model, images)
     said = spread(model, images, centred=False)
     assert said.std() > 0.01  # else a file with one answer for all would agree

@@ -70,7 +70,7 @@ def results() -> list[str]:
         f"{tests} test images, of which half are REAL; random "
         f"weights, {params.train.epochs} epochs of {trained:,} images; ResNet-50 and cnn32 at "
         f"{size('cnn32')['input_pixels']} pixels, InceptionV3 at "
-        f"{size('inceptionv3')['input_pixels']}) on two cores of an AMD EPYC, "
+        f"{size('inceptionv3')['input_pixels']}) on two cores of an Intel Xeon, "
         f"Python {python}, TensorFlow {tensorflow}, Keras {keras}.",
         "\n".join(table),
         f"cnn32 is our own network of {size('cnn32')['parameters']:,} parameters",
