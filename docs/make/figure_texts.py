@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from detector.params import validate
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def readme() -> list[str]:

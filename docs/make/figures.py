@@ -15,7 +15,7 @@ from detector.base.files import replacing
 from detector.base.program import run
 from docs.make import figure_texts
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NUMBER = re.compile(r"(?:\d+(?:,\d{3})*(?:\.\d+)*|\.\d+)(?:e[+-]?\d+)?(?!\.?\d)")  # a version too
 Spans = list[tuple[int, int]]
 
@@ -39,7 +39,7 @@ def figures() -> dict[str, list[str]]:
     except (OSError, ValueError, LookupError) as error:
         raise ExpectedError(
             f"metrics/ or benchmarks/results/ are not those of the default run ({error!r}); "
-            "'git checkout metrics report benchmarks/results' brings these back"
+            "'git checkout metrics plots docs benchmarks/results' brings these back"
         ) from error
 
 
