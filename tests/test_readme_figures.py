@@ -25,7 +25,7 @@ PROSE = {
         "| 2 | 100.0 % | 100.0 % | 1 | 72.7 % | 92.9 % | +20.2 (19.8 to 20.7) |",
         "| 3 | 100.0 % | 100.0 % | 1 | 76.4 % | 89.4 % | +13.0 (12.5 to 13.5) |",
         "n = 800 test images, 50 epochs of 2,560 images",
-        "lost 1.25 points (95.6 % against 94.3 %", "for 13.2 over damage", "the 80,000 images",
+        "lost 1.25 points (95.6 % against 94.3 %", "for 13.2 over corruptions", "the 80,000 images",
         "The layers cost 1.008 times", "and 1.024 times that of a network of 288,481 parameters",
         "all three together make 22,177 images a second", "has after 20 to 90 s",
         "size (120,000 images", "| on 10,000 JPEG files", "from 15,000 to 120,000 images",
