@@ -19,7 +19,7 @@ PROSE = {
         "Python 3.11 or newer", "some 2 GB", "CIFAKE (104.5 MB)",
         "5 epochs of 300 steps of 64 images",
         "with 95 % intervals", "an average over 100 steps", "in 600 steps",
-        "has a 95 % interval", "(0.5 | balanced | fpr_0.01)", "given at 0.5", "at most 1 % and 2 %",
+        "has a 95 % interval", "Of fewer than 50 images", "(0.5 | balanced | fpr_0.01)", "given at 0.5", "at most 1 % and 2 %",
         "at 26 levels", "(95 % interval)",
         "| 1 | 100.0 % | 99.5 % | .12 | 75.5 % | 84.2 % | +8.8 (8.0 to 9.5) |",
         "| 2 | 100.0 % | 100.0 % | 1 | 72.7 % | 92.9 % | +20.2 (19.8 to 20.7) |",
