@@ -35,7 +35,7 @@ def model(tmp_path_factory):
 def start(*options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-m", "detector.demo", *map(str, options)],
+        [sys.executable, "-m", "detector", "demo", *map(str, options)],
         cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 

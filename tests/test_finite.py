@@ -101,7 +101,8 @@ def test_weights_of_a_file_are_refused_by_every_stage(project, value):
     # Weights to start from.
     backbone = networks.load_backbone(entry)
     backbone.layers[1].set_weights([np.full((3, 3, 3, 32), value)])
-    backbone.save_weights("b.weights.h5")
+    Path("models/start").mkdir()
+    backbone.save_weights("models/start/b.weights.h5")
     tree = validate(read_tree())
     begun = tree.model["cnn32"].model_copy(update={"weights": "b.weights.h5"})
     tree = tree.model_copy(update={"model": {"cnn32": begun}})
