@@ -46,7 +46,9 @@ def shorten(path, **values):
     """Set values of a file in conf/ as an editor would, comments and all; nested ones vanish."""
     text = path.read_text()
     for key, value in values.items():
-        text, found = re.subn(rf"(?m)^( *){key}:.*\n(?:\1 +.*\n)*", rf"\g<1>{key}: {value}  # short\n", text)
+        text, found = re.subn(
+            rf"(?m)^( *){key}:.*\n(?:\1 +.*\n)*", rf"\g<1>{key}: {value}  # short\n", text
+        )
         assert found == 1, key
     path.write_text(text)
 

@@ -129,7 +129,7 @@ def test_the_chief_alone_writes_and_logs(alone, together):
     }
     assert all((folder / out).exists() for out in OUTS)
     assert f"Epoch {EPOCHS}/{EPOCHS}" in chief and "Epoch" not in other
-    curve = pd.read_csv(folder / OUTS[2] / "train/loss.tsv", sep="\t")
+    curve = pd.read_csv(folder / OUTS[2] / "plots/metrics/train/loss.tsv", sep="\t")
     assert len(curve) == EPOCHS  # a line an epoch, of one writer
 
 

@@ -127,7 +127,7 @@ def test_without_keys_nothing_is_pulled_and_git_has_none(first, colleague):
     clone = colleague(keys=False)
     output = clone("dvc pull", fails=True)
     assert "Unable to locate credentials" in output and "Traceback" not in output
-    assert not clone.path("data").exists()
+    assert not clone.path("data/train").exists()
     assert SECRET_KEY in first.path(".dvc/config.local").read_text()
     # Nothing is found, which is exit code 1, and no error, which would be printed.
     assert clone(f"git grep -e {ACCESS_KEY} -e {SECRET_KEY} HEAD -- .dvc", fails=True) == ""
@@ -179,7 +179,7 @@ def test_missing_objects_are_noticed_and_made_again(first, bucket, colleague):
         output = clone("dvc pull", fails=True)
         assert MISSING in output and wanted[ARCHIVE] in output
         assert f"failed to transfer '{images}'" in output
-        assert not clone.path("data").exists()
+        assert not clone.path("data/train").exists()
         # A file of its own is made again; for one within a folder DVC stops.
         output = clone("dvc repro --pull preprocess", fails=True)
         assert ran(output) == {"download"} and "failed to reproduce 'preprocess'" in output

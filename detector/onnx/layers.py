@@ -192,6 +192,18 @@ def _affine_of_colours(graph: Graph, layer: Any, values: list[Value]) -> str:
     return graph.add("Conv", values[0].name, *constants, kernel_shape=(1, 1))
 
 
+def _normalization(graph: Graph, layer: Any, values: list[Value]) -> str:
+    """Write it in Keras' own order of operations: a network may enlarge what rounds otherwise."""
+    import keras
+
+    mean, variance = (
+        keras.ops.convert_to_numpy(each).reshape(1, -1, 1, 1)
+        for each in (layer.mean, layer.variance)
+    )
+    centred = graph.add("Sub", values[0].name, graph.constant(mean))
+    return graph.add("Div", centred, graph.constant(np.sqrt(variance)))
+
+
 def _rescaling(graph: Graph, layer: Any, values: list[Value]) -> str:
     scale, offset = (
         graph.constant(np.reshape(number, (1, -1, 1, 1))) for number in (layer.scale, layer.offset)
@@ -293,7 +305,7 @@ LAYERS: dict[str, Callable[[Graph, Any, list[Value]], str]] = {
     "LayerScale": _layer_scale,
     "MaxPooling2D": _pooling("MaxPool"),
     "Multiply": _merge("Mul"),
-    "Normalization": _affine_of_colours,
+    "Normalization": _normalization,
     "ReLU": _relu,
     "Reduction": _reduction,
     "Rescaling": _rescaling,
