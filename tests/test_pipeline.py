@@ -146,7 +146,7 @@ def test_one_backbone_and_back_again(clone):
     out = clone("dvc exp run --name one -S model=resnet50")
     for stage in ("download", "preprocess", "train@resnet50", "evaluate@resnet50"):
         assert f"Stage '{stage}' didn't change, skipping" in out
-    assert "inceptionv3" not in out
+    assert "@inceptionv3" not in out
     assert list(clone.json("plots/compare/compare.json")) == ["resnet50"]
     assert clone("dvc status").strip() == "Data and pipelines are up to date."
 
