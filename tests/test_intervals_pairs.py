@@ -170,7 +170,7 @@ def test_difference_covers_as_often_as_it_says():
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "d"), [(800, 4.0), (800, 5.0), (40, 2.5)])
 def test_intervals_near_the_border_cover_the_truth(n, d):
-    """AUC .998, .9998 and .96; plain percentiles hold the first in 87, the second in 57 of 100."""
+    """Of areas of .998, .9998 and .96."""
     rng = np.random.default_rng(7)
     expected, rounds = {name: truth(d)[name] for name in ("roc_auc", "balanced_accuracy")}, 200
     covered = dict.fromkeys(expected, 0)
