@@ -58,8 +58,8 @@ class Detector:
         """Answer for uint8 N,S,S,3, S = description.image_size, in RGB; N may be 0.
 
         batch_size: images at a time, at least 1. It changes the answer by rounding: by up to 2e-7
-        in the raw probability, 2e-6 in its logit, for the trained ResNet-50 on two processors; how
-        much and for which images depends on network and processor. So a verdict can be another one
+        in the raw probability, 2e-6 in its logit, for the trained ResNet-50 on one processor;
+        how much and for which images depends on network and processor. So a verdict can change
         in another batch where a probability is that near to the threshold or the end of the band.
         Raises ValueError for other arrays and ExpectedError when an answer is no number.
         """
