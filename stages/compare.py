@@ -22,7 +22,7 @@ ASIDE = Path(".work/results")
 
 
 def main() -> None:
-    """Write the metrics of each backbone, their comparison, overlaid curves and figures."""
+    """Write the comparison of the backbones, overlaid curves and figures."""
     # Its stages have checked the file; which backbones this run has, all of it says.
     params = read_tree()
     names, data = list(params["model"]), params["data"]
@@ -111,13 +111,7 @@ def write(
     for name, result in loaded.items():
         nested[name]["size"] = result.size
     nested |= metrics.rounded(pairs)
-    with (
-        replacing("metrics") as headlines,
-        replacing("plots/compare") as folder,
-    ):
-        headlines.mkdir()
-        for name, result in loaded.items():
-            write_json(headlines / f"{name}.json", result.headline)
+    with replacing("plots/compare") as folder:
         table = comparison.markdown_table(rows, words)
         tested = comparison.pairs_in_words(pairs)
         folder.mkdir()

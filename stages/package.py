@@ -1,4 +1,4 @@
-"""Stage package: one trained backbone and all that its answers need, in one file."""
+"""Stage package: one backbone and all that its answers need in one file, and its metrics."""
 
 import argparse
 import hashlib
@@ -11,7 +11,7 @@ import numpy as np
 
 from detector.base.arrays import load_split
 from detector.base.errors import ExpectedError
-from detector.base.files import parse_json, replacing
+from detector.base.files import parse_json, replacing, write_json
 from detector.base.finite import require_finite_file
 from detector.base.layout import CLASSES
 from detector.base.params import read_params
@@ -29,6 +29,7 @@ from detector.deployment.model_archive import (
     write_model,
 )
 from detector.evaluation.decision import Decision, read_decision
+from detector.evaluation.headline import headline
 from detector.evaluation.predictions import read_predictions
 from detector.networks.runtime import start_keras
 from detector.networks.settings import ModelParams, Models
@@ -37,14 +38,19 @@ DATA = "data/audit.json"
 
 
 def main() -> None:
-    """Write models/<backbone>.zip of the backbone `--model`."""
+    """Write models/<backbone>.zip and metrics/<backbone>.json of the backbone `--model`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="a key of `model` in params.yaml")
     name = parser.parse_args().model
     description = describe(name, read_params(model=Models).model[name])
     weights = f"models/{name}.weights.h5"
     require_finite_file(weights)
-    with replacing(f"models/{name}.zip") as path:
+    figures = headline(f"data/results/{name}")
+    with (
+        replacing(f"models/{name}.zip") as path,
+        replacing(f"metrics/{name}.json") as metrics,
+    ):
+        write_json(metrics, figures)
         write_model(path, description, weights)
         megabytes = path.stat().st_size / 1e6
     print(f"models/{name}.zip: {megabytes:.1f} MB, all that an answer needs")

@@ -19,12 +19,24 @@ from detector.deployment.model_archive import (
     Versions,
 )
 from detector.evaluation.decision import Decision
+from detector.evaluation.headline import OF_TEST
 from detector.evaluation.predictions import COLUMNS
 from detector.networks.settings import ModelParams
 from tests.helpers import composed_params, random_pixels
 
 DECISION = Decision(1.25, "balanced", 0.1 + 0.2, 0.05, 0.01, 640)
 ARCHIVE = {"name": "mine", "sha256": "ab" * 32, "bytes": 5}
+RESULTS = {
+    "test/evaluation.json": {
+        "test": dict.fromkeys(OF_TEST, 0.123456) | {"n": 40}, "val": {"accuracy": 0.75}
+    },
+    "test/history.csv": "epoch,accuracy,loss,val_accuracy,val_loss\n0,0.5,1,0,0\n1,0.625,1,0,0\n",
+    "robustness/summary.json": {"accuracy": 0.6},
+    "external/external.json": {
+        name: {"accuracy": accuracy and {"value": accuracy}}
+        for name, accuracy in {"d": 0.4, "a": 0.1, "of_one_class": None, "c": 0.3, "b": 0.2}.items()
+    },
+}  # fmt: skip
 CODECS = {"FAKE": {"PNG": 600, "WEBP": 66}, "REAL": {"BMP": 220, "PNG": 113}}
 
 
@@ -118,4 +130,8 @@ def make_project(folder: Path) -> np.ndarray:
     rows = [f"test,{i}.jpg,{i % 2},-1,{p:.9g}" for i, p in enumerate(probabilities)]
     results.write_text("\n".join([",".join(COLUMNS), *rows, "val,0.jpg,0,-1,0.5"]) + "\n")
     (folder / "data/audit.json").write_text(json.dumps({"archive": ARCHIVE, "codecs": CODECS}))
+    of_results = folder / "data/results/cnn32"
+    for name, content in RESULTS.items():
+        (of_results / name).parent.mkdir(exist_ok=True)
+        (of_results / name).write_text(content if name.endswith("csv") else json.dumps(content))
     return test

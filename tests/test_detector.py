@@ -25,12 +25,14 @@ from detector.deployment.familiarity import limits, statistics  # noqa: E402
 from detector.deployment.model_archive import read_description, write_model  # noqa: E402
 from detector.diagnosis.gradcam import grad_cam  # noqa: E402
 from detector.evaluation.calibration import logit  # noqa: E402
+from detector.evaluation.headline import OF_TEST  # noqa: E402
 from detector.networks.model import build_model, load_trained, save_weights  # noqa: E402
 from stages import package  # noqa: E402
 from tests.helpers import ROOT  # noqa: E402
 from tests.model_files import (  # noqa: E402
     ARCHIVE,
     DECISION,
+    RESULTS,
     described,
     make_project,
     noisy_images,
@@ -83,6 +85,25 @@ def test_the_stage_gathers_what_is_known(project, detector):
     assert test.fake_called_real == (called & ~actual).sum()
     assert test.real_called_fake == (~called & actual).sum()
     assert sum(found.scores.fake) == sum(found.scores.real) == 20
+
+
+def test_the_stage_writes_the_headline(project):
+    made = json.loads((project[0] / "metrics/cnn32.json").read_text())
+    assert made == dict.fromkeys(OF_TEST, 0.12346) | {
+        "val_accuracy": 0.75, "train_accuracy": 0.625, "corrupted_accuracy": 0.6,
+        "a_accuracy": 0.1, "b_accuracy": 0.2, "c_accuracy": 0.3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_results_that_are_not_whole_are_refused(project, tmp_path, name):
+    folder = tmp_path / "project"
+    shutil.copytree(project[0], folder)
+    (folder / "data/results/cnn32" / name).write_text("[]")
+    (folder / "metrics/cnn32.json").unlink()
+    with pytest.raises(ExpectedError, match=r"not the results of a backbone .* run 'dvc repro'"):
+        run_stage(folder)
+    assert not (folder / "metrics/cnn32.json").exists()
 
 
 def test_equal_dependencies_make_an_equal_file(project):

@@ -69,7 +69,7 @@ def test_every_module_is_imported_without_a_deprecated_use():
     imports = "; ".join(f"import {name}" for name in MODULES if not name.startswith(TESTS))
     done = subprocess.run(
         [sys.executable, "-c", imports],
-        cwd=ROOT, env={**strict(), "PYTHONPATH": "sample"}, capture_output=True, text=True,
+        cwd=ROOT, env={**strict(), "PYTHONPATH": "data/sample"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 

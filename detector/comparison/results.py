@@ -10,7 +10,6 @@ import pandas as pd
 from detector.base.errors import ExpectedError
 from detector.base.files import parse_json
 from detector.base.finite import why_not_finite
-from detector.comparison.headline import headline
 from detector.evaluation import judgement
 from detector.evaluation import levels as robustness
 from detector.evaluation.decision import Decision, read_decision
@@ -21,14 +20,12 @@ from detector.evaluation.predictions import read_predictions
 class Result:
     """What evaluate and robustness found of one backbone.
 
-    metrics: at threshold 0.5, as in the paper. headline: of headline.headline. size: of
-    cost.size. test: predictions. calibrated: float64 N. right: bool N, at the frozen threshold.
-    damaged: a row a corruption and level. damaged_labels: n. damaged_right: bool (levels, n), the
-    undamaged ones first.
+    metrics: at threshold 0.5, as in the paper. size: of cost.size. test: predictions. calibrated:
+    float64 N. right: bool N, at the frozen threshold. damaged: a row a corruption and level.
+    damaged_labels: n. damaged_right: bool (levels, n), the undamaged ones first.
     """
 
     metrics: dict[str, Any]
-    headline: dict[str, float]
     size: dict[str, Any]
     test: pd.DataFrame
     decision: Decision
@@ -51,15 +48,6 @@ def read_result(folder: Path) -> Result:
         metrics_at_half = found["test"] | {"validation_accuracy": validation["accuracy"]}
         metrics_at_half["intervals"]["validation_accuracy"] = validation["intervals"]["accuracy"]
         history = long_history(folder / "test/history.csv")
-        summary = parse_json((folder / "robustness/summary.json").read_text(encoding="utf-8"))
-        external = parse_json((folder / "external/external.json").read_text(encoding="utf-8"))
-        headlined = headline(
-            found["test"],
-            validation["accuracy"],
-            float(history.loc[history["split"] == "train", "accuracy"].iloc[-1]),
-            summary["accuracy"],
-            external,
-        )
         damaged = pd.read_csv(folder / "robustness/table.csv", dtype={"level": str})
         labels = np.load(folder / "robustness/labels.npy", allow_pickle=False)
         raw = np.load(folder / "robustness/probabilities.npy", allow_pickle=False)
@@ -72,7 +60,6 @@ def read_result(folder: Path) -> Result:
         ) from error
     return Result(
         metrics=metrics_at_half,
-        headline=headlined,
         size=size,
         test=test,
         decision=decision,
