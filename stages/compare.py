@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from detector.base.files import replacing, write_json
+from detector.base.files import parse_json, replacing, write_json
 from detector.base.params import read_tree
 from detector.base.program import run
 from detector.comparison import figures
@@ -17,7 +17,7 @@ from detector.evaluation.calibration import reliability_table
 from detector.evaluation.levels import from_clean
 from detector.evaluation.selective import risk_coverage
 
-RESULTS = Path("data/results")
+RESULTS, AUDIT = Path("data/results"), Path("data/audit.json")
 ASIDE = Path(".work/results")
 
 
@@ -47,7 +47,7 @@ def main() -> None:
         loaded[names[0]].damaged_labels,
         {name: result.damaged_right for name, result in loaded.items()},
     )
-    is_cifake = data["kaggle_dataset"] == comparison.CIFAKE
+    is_cifake = parse_json(AUDIT.read_text(encoding="utf-8"))["archive"]["cifake"]
     words = comparison.caption(data["name"], is_cifake, n)
     title = f"{data['name']}, {n:,} test images"
     tables = overlaid(loaded) | {"comparison": comparison.chart_rows(rows, title, is_cifake)}

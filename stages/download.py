@@ -21,8 +21,8 @@ def main() -> None:
     """Write data/raw/<name>.zip and say in one line what it is."""
     data = read_params(data=DataParams).data
     target = RAW / f"{data.name}.zip"
-    contents = from_kaggle(data, target) if data.source == "kaggle" else from_local(data, target)
-    print(f"{data.name}: {contents}" + ("" if data.sha256 else _advice(data)))
+    contents = from_kaggle(data, target) if data.kaggle else from_local(data, target)
+    print(f"{data.name}: {contents}" + ("" if data.pinned else _advice(data)))
 
 
 def from_local(data: DataParams, target: Path) -> Contents:
@@ -45,7 +45,7 @@ def from_local(data: DataParams, target: Path) -> Contents:
         else:
             archive.copy(source, partial)
         try:
-            return _examine(partial, data)
+            return archive.examine(partial, data.pinned)
         except BadArchive as error:
             raise ExpectedError(
                 f"{source}: {error}; name a zip or a folder with train/REAL, train/FAKE, "
@@ -54,33 +54,29 @@ def from_local(data: DataParams, target: Path) -> Contents:
 
 
 def from_kaggle(data: DataParams, target: Path) -> Contents:
-    """Download `data.kaggle_dataset` at its pinned version to `target`.
+    """Download the version of a data set that `data.kaggle` names to `target`.
 
     Raises ExpectedError. A transfer that broke off is kept for the next run to resume; a complete
     file that fails a check is set aside, so that the next run starts afresh.
     """
     work = WORK / data.name
     # The version is in the name: another version's partial must not be resumed.
-    folder = work / f"{data.kaggle_dataset.replace('/', '--')}--v{data.kaggle_version}"
-    downloaded = kaggle_download.fetch(data.kaggle_dataset, data.kaggle_version, folder)
+    folder = work / data.kaggle.replace("/", "--")
+    dataset, version = data.kaggle.split("/versions/")
+    downloaded = kaggle_download.fetch(dataset, int(version), folder)
     try:
-        contents = _examine(downloaded, data)
+        contents = archive.examine(downloaded, data.pinned, whole=True)
     except BadArchive as error:
         refused = work / "refused.zip"
         os.replace(downloaded, refused)
         raise ExpectedError(
-            f"{data.kaggle_dataset} version {data.kaggle_version}: {error}; the file is kept as "
+            f"{data.kaggle}: {error}; the file is kept as "
             f"{refused}; run again to download it afresh, or correct the pins in {data.path} "
             "if this is the archive you mean"
         ) from error
     _move(downloaded, target)
     shutil.rmtree(work, ignore_errors=True)
     return contents
-
-
-def _examine(path: Path, data: DataParams) -> Contents:
-    images = data.images.model_dump() if data.images else None
-    return archive.examine(path, data.sha256, images, whole=data.source == "kaggle")
 
 
 def _move(source: Path, target: Path) -> None:
@@ -98,7 +94,7 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _advice(data: DataParams) -> str:
-    where = data.path if data.source == "kaggle" else "its file in conf/data"
+    where = data.path if data.kaggle else "its file in conf/data"
     return f"; pin this sha256 as data.sha256 in {where} to refuse any other archive"
 
 

@@ -74,7 +74,7 @@ def describe(name: str, settings: ModelParams) -> ModelDescription:
         classes=CLASSES,
         decision=DecisionRule(**asdict(decision)),
         data=TrainingData(
-            name=audit["archive"]["name"],
+            name="CIFAKE" if audit["archive"]["cifake"] else audit["archive"]["name"],
             archive_sha256=audit["archive"]["sha256"],
             training_sha256=training_sha256(),
             training_images=ClassCounts(**dict(zip(CLASSES, counts, strict=True))),
@@ -93,7 +93,9 @@ def data_audit() -> dict[str, Any]:
     try:
         with open(DATA, encoding="utf-8") as file:
             found = parse_json(file.read())
-        if not {"name", "sha256"} <= set(found["archive"]) or set(found["codecs"]) != set(CLASSES):
+        if not {"name", "sha256", "cifake"} <= set(found["archive"]) or set(found["codecs"]) != set(
+            CLASSES
+        ):
             raise ValueError("its keys are other ones")
         return found
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,6 +1,5 @@
 """Stage preprocess: the archive becomes arrays for train, val and test, and is audited."""
 
-import hashlib
 import zipfile
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from detector.archives.settings import DataParams
-from detector.archives.zips import is_folder, quoted
+from detector.archives.zips import content_sha256, is_folder, quoted
 from detector.base import layout
 from detector.base.arrays import SPLITS, Split, load_split, rows_of
 from detector.base.errors import ExpectedError
@@ -152,11 +151,16 @@ def require_both_classes(archive: Path, table: pd.DataFrame) -> None:
                 )
 
 
-def describe(archive: Path) -> dict[str, str | int]:
-    """Give name, sha256 and bytes of the archive."""
-    with open(archive, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"name": archive.stem, "sha256": digest, "bytes": archive.stat().st_size}
+def describe(archive: Path) -> dict[str, str | int | bool]:
+    """Return name, sha256 of the content and bytes of the archive, and whether it is CIFAKE."""
+    with open_archive(archive) as opened:
+        digest = content_sha256(opened)
+    return {
+        "name": archive.stem,
+        "sha256": digest,
+        "bytes": archive.stat().st_size,
+        "cifake": digest == layout.CIFAKE_SHA256,
+    }
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def small_clone(folder, *overrides):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
     make_archive(folder / "data/sample/sample.zip", each=20)
-    shorten(folder / "conf/data/sample.yaml", sha256="null", images="null")
+    shorten(folder / "conf/data/sample.yaml", sha256="null")
     shorten(folder / "conf/train/quick.yaml", epochs=2, steps_per_epoch=2, batch_size=8)
     text = (folder / "conf/config.yaml").read_text()
     (folder / "conf/config.yaml").write_text(text.replace("max_images: 400", "max_images: 12"))

@@ -4,6 +4,7 @@ Two ports, as on Kaggle: the API answers with a redirect to a signed address at 
 is another host. Nothing here reaches the network.
 """
 
+import hashlib
 import io
 import json
 import subprocess
@@ -212,10 +213,8 @@ class Place:
         tree["data"] = {
             "name": "data",
             "path": "conf/data/data.yaml",
-            "kaggle_dataset": None,
-            "kaggle_version": None,
+            "kaggle": None,
             "sha256": None,
-            "images": None,
             "image_size": 32,
             "cifar_class_in_name": False,
         } | data
@@ -258,5 +257,15 @@ class Place:
 SMALL = make_zip()
 
 
+def content_sha256(data: bytes) -> str:
+    """Give the sha256 of what sha256sum would print of the files of a zip, by name."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        lines = [
+            f"{hashlib.sha256(archive.read(name)).hexdigest()}  {name}\n"
+            for name in sorted(archive.namelist())
+        ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def use_kaggle(place: Place, version: int = 3, **data: object) -> None:
-    place.set(source="kaggle", kaggle_dataset="owner/slug", kaggle_version=version, **data)
+    place.set(kaggle=f"owner/slug/versions/{version}", **data)

@@ -25,7 +25,7 @@ from detector.networks.settings import ModelParams
 from tests.helpers import composed_params, random_pixels
 
 DECISION = Decision(1.25, "balanced", 0.1 + 0.2, 0.05, 0.01, 640)
-ARCHIVE = {"name": "mine", "sha256": "ab" * 32, "bytes": 5}
+ARCHIVE = {"name": "mine", "sha256": "ab" * 32, "bytes": 5, "cifake": False}
 RESULTS = {
     "test/evaluation.json": {
         "test": dict.fromkeys(OF_TEST, 0.123456) | {"n": 40}, "val": {"accuracy": 0.75}

@@ -18,7 +18,7 @@ from tests.helpers import coded, composed_params, random_pixels
 NASTY = 'a|b<script>alert(1)</script>`*_[x](y)&amp; "q".jpg'
 SHA = "ab" * 32
 AUDIT = {
-    "archive": {"name": "sample", "sha256": SHA, "bytes": 4285079},
+    "archive": {"name": "sample", "sha256": SHA, "bytes": 4285079, "cifake": False},
     "images": {split: {"FAKE": 150, "REAL": 150} for split in ("train", "val", "test")},
     "warnings": [f"beware of {NASTY}"],
     "exact_duplicates": {"within_train": 0, "train_and_test": 3},

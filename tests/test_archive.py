@@ -1,7 +1,6 @@
 """What is said of an archive, how a folder is packed, and the download stage on local data."""
 
 import contextlib
-import hashlib
 import io
 import os
 import stat
@@ -13,7 +12,7 @@ import pytest
 
 from detector.archives.archive import BadArchive, copy, examine, pack
 from detector.base.errors import ExpectedError
-from tests.kaggle_server import Place, make_zip
+from tests.kaggle_server import Place, content_sha256, make_zip
 from tests.raw_zip import LINK, PIPE, bomb, member, overlapping, raw_zip, zip64
 
 GOOD = make_zip()
@@ -42,11 +41,11 @@ def make_folder(root: Path) -> Path:
 
 def test_examine_tells_what_it_holds(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", GOOD)
-    digest = hashlib.sha256(GOOD).hexdigest()
-    contents = examine(path, digest, COUNTS, whole=True)
+    digest = content_sha256(GOOD)
+    contents = examine(path, digest, whole=True)
     assert (contents.images, contents.size, contents.sha256) == (COUNTS, len(GOOD), digest)
     assert str(contents) == (
-        f"train 2 REAL + 2 FAKE, test 2 REAL + 2 FAKE; {len(GOOD)} bytes, sha256 {digest}"
+        f"train 2 REAL + 2 FAKE, test 2 REAL + 2 FAKE; {len(GOOD)} bytes, content sha256 {digest}"
     )
 
 
@@ -134,11 +133,8 @@ def test_examine_unfolds_no_bomb(tmp_path: Path, said: int | None) -> None:
 
 def test_examine_compares_the_pins(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", GOOD)
-    with pytest.raises(BadArchive, match=r"its sha256 is .*, but data\.sha256 pins 0000"):
+    with pytest.raises(BadArchive, match=r"content has the sha256 \w+, not the pinned 0000"):
         examine(path, sha256="0" * 64)
-    more = COUNTS | {"test": {"REAL": 2, "FAKE": 3}}
-    with pytest.raises(BadArchive, match=r"test/FAKE 2 images, but data\.images says .*FAKE 3$"):
-        examine(path, images=more)
 
 
 def test_pack_depends_on_names_and_contents_alone(tmp_path: Path) -> None:
@@ -221,10 +217,10 @@ def test_copy_says_what_cannot_be_read(tmp_path: Path) -> None:
 
 def test_stage_copies_a_zip(place: Place) -> None:
     write(place.cwd / "my.zip", GOOD)
-    digest = hashlib.sha256(GOOD).hexdigest()
-    place.set(source="local", path="my.zip", sha256=digest, images=COUNTS)
+    digest = content_sha256(GOOD)
+    place.set(path="my.zip", sha256=digest)
     assert place.succeed() == (
-        f"data: train 2 REAL + 2 FAKE, test 2 REAL + 2 FAKE; {len(GOOD)} bytes, sha256 {digest}\n"
+        f"data: train 2 REAL + 2 FAKE, test 2 REAL + 2 FAKE; {len(GOOD)} bytes, content sha256 {digest}\n"
     )
     assert place.zip.read_bytes() == GOOD
     assert [path.name for path in place.zip.parent.iterdir()] == ["data.zip"]
@@ -232,13 +228,13 @@ def test_stage_copies_a_zip(place: Place) -> None:
 
 def test_stage_leaves_damaged_images_to_preprocess(place: Place) -> None:
     write(place.cwd / "my.zip", with_member("train/REAL/9.jpg", CRC=1))
-    place.set(source="local", path="my.zip")
+    place.set(path="my.zip")
     assert "pin this sha256 as data.sha256" in place.succeed()
 
 
 def test_stage_packs_a_folder(place: Place, tmp_path: Path) -> None:
     make_folder(tmp_path / "my images")
-    place.set(source="local", path=str(tmp_path / "my images"))
+    place.set(path=str(tmp_path / "my images"))
     assert "train 3 REAL + 2 FAKE, test 2 REAL + 2 FAKE" in place.succeed()
     packed = place.zip.read_bytes()
     place.succeed()
@@ -251,22 +247,21 @@ def test_stage_packs_a_folder(place: Place, tmp_path: Path) -> None:
         (None, {}, "my.zip: does not exist; data.path must name"),
         (b"%PDF", {}, "my.zip: it is not a readable zip archive (it begins with b'%PDF'; "),
         (GOOD[:-50], {}, "my.zip: it is not a readable zip archive"),
-        (GOOD, {"sha256": "a" * 64}, "data.sha256 pins aaaa"),
-        (make_zip(3), {"images": COUNTS}, "but data.images says train/REAL 2"),
+        (GOOD, {"sha256": "a" * 64}, "not the pinned aaaa"),
         (make_zip(0, extra=("cats/1.jpg",)), {}, "such as 'cats/1.jpg' (not in train/REAL"),
     ],
 )
 def test_stage_refuses_a_zip(place: Place, data: bytes | None, pins: dict, words: str) -> None:
     if data is not None:
         write(place.cwd / "my.zip", data)
-    place.set(source="local", path="my.zip", **pins)
+    place.set(path="my.zip", **pins)
     assert words in place.fail()
 
 
 def test_stage_refuses_a_folder(place: Place) -> None:
     root = place.cwd / "images"
     root.mkdir()
-    place.set(source="local", path="images")
+    place.set(path="images")
     assert "images: it holds no files" in place.fail()
     make_folder(root)
     (root / "train/REAL/hosts.jpg").symlink_to("/etc/hosts")
@@ -274,5 +269,5 @@ def test_stage_refuses_a_folder(place: Place) -> None:
 
 
 def test_stage_refuses_its_own_output(place: Place) -> None:
-    place.set(source="local", path=".")
+    place.set(path=".")
     assert "data.path must lie elsewhere than data/raw/data.zip" in place.fail()

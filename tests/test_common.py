@@ -114,7 +114,7 @@ def params(tmp_path):
 
 
 def leaves(section, name=""):
-    """Give the names of all values below a section: data.images.train.REAL."""
+    """Give the names of all values below a section: train.augmentation.zoom."""
     if not isinstance(section, dict | Section | SimpleNamespace):
         return {name}
     fields = section if isinstance(section, dict) else vars(section)

@@ -1,6 +1,6 @@
-"""Download and preprocess at CIFAKE's size: 120,000 images in 104 MB.
+"""Download and preprocess CIFAKE itself: 120,000 images.
 
-Needs such an archive: CIFAKE_ARCHIVE=/path/to/cifake.zip make test
+Needs it: CIFAKE_ARCHIVE=/path/to/cifake.zip make test
 """
 
 import json
@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detector.base.layout import CIFAKE_SHA256
 from tests.kaggle_server import Place, serve
 
 ARCHIVE = os.environ.get("CIFAKE_ARCHIVE")
-COUNTS = {"train": {"REAL": 50_000, "FAKE": 50_000}, "test": {"REAL": 10_000, "FAKE": 10_000}}
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not ARCHIVE, reason="CIFAKE_ARCHIVE names no archive of CIFAKE's size"),
+    pytest.mark.skipif(not ARCHIVE, reason="CIFAKE_ARCHIVE names no archive of CIFAKE"),
 ]
 
 
@@ -27,10 +27,7 @@ def test_download_from_a_server_and_preprocess(tmp_path):
     payload = Path(ARCHIVE).read_bytes()
     with serve(payload) as kaggle:
         place = Place(tmp_path, kaggle.endpoint)
-        place.set(
-            source="kaggle", kaggle_dataset="owner/slug", kaggle_version=3, images=COUNTS,
-            cifar_class_in_name=True,
-        )  # fmt: skip
+        place.set(kaggle="owner/slug/versions/3", sha256=CIFAKE_SHA256, cifar_class_in_name=True)
         line = place.succeed()
     assert "train 50000 REAL + 50000 FAKE, test 10000 REAL + 10000 FAKE" in line
     assert place.zip.read_bytes() == payload

@@ -79,14 +79,13 @@ def test_the_committed_params_are_valid():
         ("data.name", "a\n", r"must match ^[A-Za-z0-9][A-Za-z0-9_-]*$, not 'a\n'"),
         ("data.name", "a" * 65, "must have at most 64 characters"),
         ("data.sha256", "ABC", "must match ^[0-9a-f]{64}$, not 'ABC'"),
-        ("data.source", "ftp", "must be 'local' or 'kaggle', not 'ftp'"),
         ("data.path", "", "at least 1 character"),
         ("data.path", "~/my.zip", "~ is not expanded; write /"),
         ("model.cnn32.weights", "~/w.h5", "~ is not expanded; write /"),
         ("external.path", "~", "~ is not expanded; write /"),
         ("external.path", "~nobody~/x", "~ is not expanded; write ./~nobody~/x"),
-        ("data.kaggle_dataset", "no-slash", "must match"),
-        ("data.images", {"train": 1}, "must hold keys and values, not 1"),
+        ("data.kaggle", "owner/slug", "must match"),
+        ("data.kaggle", "owner/slug/versions/0", "must match"),
         ("data.image_size", 7, "must be greater than or equal to 8, not 7"),
         ("preprocess.validation_fraction", 0, "must be greater than 0, not 0"),
         ("preprocess.validation_fraction", 1, "must be less than 1, not 1"),
@@ -152,16 +151,6 @@ def test_what_the_threshold_may_be_ends_in_no_fault_of_evaluate(tree, goal):
     assert params.evaluate.threshold == str(goal)
     labels, probabilities = np.array([0, 1, 0, 1]), np.array([0.1, 0.4, 0.6, 0.9])
     assert 0 <= choose_threshold(labels, probabilities, params.evaluate.threshold) <= 1
-
-
-def test_kaggle_needs_a_dataset_and_its_version(tree):
-    tree = changed(tree, "data.source", "kaggle")
-    tree = changed(tree, "data.kaggle_dataset", "owner/slug")
-    assert complaint(tree) == "data.kaggle_version: is needed when source is kaggle"
-    tree = changed(tree, "data.kaggle_version", 3)
-    assert validate(tree).data.kaggle_version == 3
-    tree = changed(tree, "data.kaggle_dataset", None)
-    assert complaint(tree) == "data.kaggle_dataset: is needed when source is kaggle"
 
 
 @pytest.mark.parametrize("schedule", ["constant", "onecycle"])

@@ -10,12 +10,17 @@ import yaml
 from detect_secrets.core.scan import scan_file
 from detect_secrets.settings import default_settings
 
+from detector.archives.settings import DataParams
 from tests.helpers import ROOT
 
 # Values that look like secrets and are none, each with the reason. No line or file is excepted.
 EXPLAINED = {
-    # the checksum of data/sample/sample.zip: in conf/, and from there in params and metrics
     (ROOT / "data/sample/sample.zip.sha256").read_text().split()[0],
+    # of the content of the sample and of CIFAKE: in conf/, and from there in params and the report
+    *(
+        DataParams(**yaml.safe_load((ROOT / f"conf/data/{name}.yaml").read_text())).pinned
+        for name in ("sample", "cifake")
+    ),
     "test-access-key",  # of the S3 server on loopback in tests/s3_server.py
     "test-secret-key",
 }

@@ -1,20 +1,27 @@
 """The archive as one file: what it holds, whether it is whole, and how a folder becomes one."""
 
-import hashlib
 import os
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from tqdm import tqdm
 
-from detector.archives.zips import check_size, is_folder, open_zip, quoted, read_whole, words
+from detector.archives import cifake
+from detector.archives.zips import (
+    is_folder,
+    member_digests,
+    open_zip,
+    quoted,
+    sha256_of_members,
+    words,
+)
 from detector.base.errors import ExpectedError
-from detector.base.layout import CLASSES, SPLITS, locate
+from detector.base.layout import CIFAKE_SHA256, CLASSES, SPLITS, locate
 
 _CHUNK = 1 << 20  # bytes held in memory at a time
 
@@ -28,7 +35,7 @@ class BadArchive(Exception):
 
 @dataclass(frozen=True)
 class Contents:
-    """What an archive holds: images of each split and class, bytes of the file, its sha256."""
+    """What an archive holds: images of each split and class, its bytes, sha256 of its content."""
 
     images: dict[str, dict[str, int]]
     size: int
@@ -39,37 +46,32 @@ class Contents:
             f"{split} " + " + ".join(f"{count} {name}" for name, count in classes.items())
             for split, classes in self.images.items()
         )
-        return f"{splits}; {self.size} bytes, sha256 {self.sha256}"
+        return f"{splits}; {self.size} bytes, content sha256 {self.sha256}"
 
 
 def examine(
-    path: str | os.PathLike[str],
-    sha256: str | None = None,
-    images: Mapping[str, Mapping[str, int]] | None = None,
-    whole: bool = False,
+    path: str | os.PathLike[str], sha256: str | None = None, whole: bool = False
 ) -> Contents:
     """Check the zip at `path` and tell what it holds.
 
-    sha256: the hex digest that the file must have. images: the counts per split and class that it
-    must have. whole: every member must be an image in its place, present once and undamaged;
-    otherwise one image in its place is enough, since preprocessing reports the others.
+    sha256: the hex digest that its content must have, see zips.content_sha256. whole: every member
+    must be an image in its place, present once and undamaged; otherwise one image in its place is
+    enough, since preprocessing reports the others.
     Raises BadArchive.
     """
     try:
         with open_zip(path) as archive:
-            digest = _sha256(path)
-            if sha256 is not None and digest != sha256:
-                raise BadArchive(f"its sha256 is {digest}, but data.sha256 pins {sha256}")
             counts = _count(archive, whole)
-            if images is not None and counts != images:
-                raise BadArchive(
-                    f"it has {_plain(counts)} images, but data.images says {_plain(images)}"
-                )
-            if whole:
-                _check_bytes(archive)
+            members = member_digests(archive, whole)
+    except ValueError as error:
+        raise BadArchive(str(error)) from error
     except (OSError, zipfile.BadZipFile) as error:
         reason = f"{_begins(path)}{words(error)}"
         raise BadArchive(f"it is not a readable zip archive ({reason})") from error
+    digest = sha256_of_members(members)
+    if sha256 not in (None, digest):
+        how = f" ({cifake.difference(members)})" if sha256 == CIFAKE_SHA256 else ""
+        raise BadArchive(f"its content has the sha256 {digest}, not the pinned {sha256}{how}")
     return Contents(counts, os.path.getsize(path), digest)
 
 
@@ -180,25 +182,6 @@ def _count(archive: zipfile.ZipFile, whole: bool) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _check_bytes(archive: zipfile.ZipFile) -> None:
-    members = [info for info in archive.infolist() if not is_folder(info)]
-    with _bar("checking", len(members), " files") as bar:
-        for info in members:
-            try:
-                check_size(info)
-                read_whole(archive, info)
-            except ValueError as error:
-                raise BadArchive(
-                    f"its file {quoted(info.filename)} is unusable: {error}"
-                ) from error
-            bar.update()
-
-
-def _sha256(path: str | os.PathLike[str]) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _begins(path: str | os.PathLike[str]) -> str:
     # A server's error page is the usual impostor; showing its first bytes says so.
     try:
@@ -207,12 +190,6 @@ def _begins(path: str | os.PathLike[str]) -> str:
     except OSError:
         return ""
     return "" if start.startswith(b"PK") else f"it begins with {start!r}; "
-
-
-def _plain(counts: Mapping[str, Mapping[str, int]]) -> str:
-    return ", ".join(
-        f"{split}/{name} {counts[split][name]}" for split in SPLITS for name in reversed(CLASSES)
-    )
 
 
 def _reading(path: Path) -> IO[bytes]:

@@ -185,7 +185,7 @@ def _refusal(response: Any) -> str:
         case 404:
             return (
                 "Kaggle has no such dataset or version, or it is private (HTTP 404); check "
-                "data.kaggle_dataset and data.kaggle_version in conf/data"
+                "data.kaggle in conf/data"
             )
         case 429:
             return "Kaggle asks to slow down (HTTP 429); run again in some minutes"

@@ -5,6 +5,7 @@ end counts, inflates a member to any size before it compares that with the size 
 and, before version 3.11.8, reads members that share their bytes.
 """
 
+import hashlib
 import os
 import reprlib
 import stat
@@ -14,6 +15,8 @@ import zlib
 from array import array
 from bisect import bisect_right
 from weakref import WeakKeyDictionary
+
+from tqdm import tqdm
 
 # A member that claims more than this is not an image of the sizes handled here. It is refused
 # before it is decompressed, so that a zip bomb costs nothing.
@@ -148,6 +151,47 @@ def read_whole(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     except Exception as error:  # zlib, struct and the seek have kinds of their own
         raise ValueError(f"damaged in the archive ({words(error)})") from error
     return content
+
+
+def content_sha256(archive: zipfile.ZipFile) -> str:
+    """Return the sha256 of what the files of a zip are, whatever their order and packing.
+
+    It is that of the lines "<sha256 of the file's bytes>  <name>", in sorted order of the names.
+    In place of the hash of a file that cannot be read stands "unreadable".
+    """
+    return sha256_of_members(member_digests(archive))
+
+
+def member_digests(archive: zipfile.ZipFile, whole: bool = False) -> list[tuple[str, str]]:
+    """Return name and sha256, or "unreadable", of each file of a zip, sorted.
+
+    whole: raises ValueError, whose text is the reason, for a file that cannot be read. Shows a
+    progress bar, unless it takes less than a second.
+    """
+    files = [info for info in archive.infolist() if not is_folder(info)]
+    digests = []
+    for info in tqdm(files, desc="checking", unit=" files", delay=1, leave=False, disable=None):
+        try:
+            check_size(info)
+            digest = hashlib.sha256(read_whole(archive, info)).hexdigest()
+        except ValueError as error:
+            if whole:
+                raise ValueError(
+                    f"its file {quoted(info.filename)} is unusable: {error}"
+                ) from error
+            digest = "unreadable"
+        digests.append((info.filename, digest))
+    return sorted(digests)
+
+
+def sha256_of_members(digests: list[tuple[str, str]]) -> str:
+    """Return `content_sha256` from what `member_digests` returns."""
+    whole = hashlib.sha256()
+    for name, digest in digests:
+        # As in sha256sum's lists, a name cannot end its line.
+        line = name.replace("\\", "\\\\").replace("\n", "\\n")
+        whole.update(f"{digest}  {line}\n".encode())
+    return whole.hexdigest()
 
 
 def find_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 
 SPLITS = ("train", "test")
 
+# CIFAKE is what has this content, see archives.zips.content_sha256, and nothing else is.
+CIFAKE_SHA256 = "ea9f7d74b64f6b14d969c95be945064fb1148ca73b17916bedcbde515b36baee"
+
 # The position is the label: 0 = FAKE, 1 = REAL, as in the paper, whose precision, recall and F1
 # are those of REAL.
 CLASSES = ("FAKE", "REAL")

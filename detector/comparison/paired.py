@@ -15,7 +15,6 @@ from detector.evaluation.resampling import paired_difference
 
 # The rows of the paper's table, by the names that detector.evaluation.metrics gives them.
 PAPER_METRICS = ("accuracy", "precision", "recall", "specificity", "f1")
-CIFAKE = "birdy654/cifake-real-and-ai-generated-synthetic-images"
 
 
 def paper_results() -> dict[str, dict[str, Any]]:

@@ -37,7 +37,7 @@ def headline(folder: str | Path) -> dict[str, float]:
             "corrupted_accuracy": robustness["accuracy"],
         }
         both = {
-            name: of["accuracy"]["value"] for name, of in dict(external).items() if of["accuracy"]
+            name: of["accuracy"]["value"] for name, of in {**external}.items() if of["accuracy"]
         }
         figures |= {f"{name}_accuracy": both[name] for name in sorted(both)[:SETS]}
         return {name: round(float(value), DIGITS) for name, value in figures.items()}

@@ -27,7 +27,10 @@ from detector.report.data import data
 from detector.report.inputs import Inputs
 from detector.report.sections import figure, generalisation, robustness
 
-CIFAKE_PAGE = Link("CIFAKE on Kaggle", f"https://www.kaggle.com/datasets/{comparison.CIFAKE}")
+CIFAKE_PAGE = Link(
+    "CIFAKE on Kaggle",
+    "https://www.kaggle.com/datasets/birdy654/cifake-real-and-ai-generated-synthetic-images",
+)
 FIGURES = (
     "plots/data/corruptions.png",
     "plots/data/samples.png",
@@ -74,7 +77,7 @@ def report_sections(inputs: Inputs) -> list[Section]:
 
 def is_cifake(inputs: Inputs) -> bool:
     """Say whether the images are those of the paper."""
-    return inputs.params.data.kaggle_dataset == comparison.CIFAKE
+    return inputs.data.archive.cifake
 
 
 def banner(inputs: Inputs) -> list[Block]:

@@ -206,8 +206,9 @@ class Archive(_File):
     """The file that all images came from."""
 
     name: str
-    sha256: str
+    sha256: str  # of the content
     bytes: int
+    cifake: bool
 
 
 class NearDuplicates(_File):
