@@ -33,6 +33,7 @@ def main() -> None:
     rows = comparison.comparison_rows(
         {name: result.metrics for name, result in loaded.items()},
         {name: settings["builder"] for name, settings in params["model"].items()},
+        {name: result.without_leaked for name, result in loaded.items()},
     )
     n = len(labels)
     pairs = comparison.paired_tests(
@@ -47,8 +48,10 @@ def main() -> None:
         loaded[names[0]].damaged_labels,
         {name: result.damaged_right for name, result in loaded.items()},
     )
-    is_cifake = parse_json(AUDIT.read_text(encoding="utf-8"))["archive"]["cifake"]
-    words = comparison.caption(data["name"], is_cifake, n)
+    audit = parse_json(AUDIT.read_text(encoding="utf-8"))
+    is_cifake = audit["archive"]["cifake"]
+    leaked = audit["exact_duplicates"]["test_and_train_or_val"]
+    words = comparison.caption(data["name"], is_cifake, n, leaked)
     title = f"{data['name']}, {n:,} test images"
     tables = overlaid(loaded) | {"comparison": comparison.chart_rows(rows, title, is_cifake)}
     write(loaded, rows, pairs, tables, words, title, is_cifake)

@@ -44,7 +44,10 @@ def main() -> None:
         settings.sure_error,
     )
     judged = Judged(name, splits["test"], tables, decision)
-    results = judgement.evaluate(validation, judged.test, decision, settings.resamples, params.seed)
+    leaked = pd.read_csv("data/leaked.csv")["test"].tolist()
+    results = judgement.evaluate(
+        validation, judged.test, decision, settings.resamples, params.seed, leaked
+    )
 
     from detector.diagnosis.cost import inference_rate, size
 

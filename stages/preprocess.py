@@ -11,7 +11,7 @@ import pandas as pd
 from detector.archives.settings import DataParams
 from detector.archives.zips import content_sha256, is_folder, quoted
 from detector.base import layout
-from detector.base.arrays import SPLITS, Split, load_split, rows_of
+from detector.base.arrays import SPLITS, Split, keep_rows, load_split, rows_of
 from detector.base.errors import ExpectedError
 from detector.base.files import replacing, write_json
 from detector.base.params import read_params
@@ -35,7 +35,7 @@ SPECTRA = 20_000
 
 
 def main() -> None:
-    """Read data/raw/<name>.zip; write arrays, audit, list of bad files, sheet of samples."""
+    """Read data/raw/<name>.zip; write arrays, audit, lists of bad and leaked images, figures."""
     params = read_params(seed=Seed, data=DataParams, preprocess=PreprocessParams)
     settings = params.preprocess
     archive = Path(f"data/raw/{params.data.name}.zip")
@@ -47,19 +47,26 @@ def main() -> None:
         sheet_path = stack.enter_context(replacing("plots/data/samples.png"))
         spectra_path = stack.enter_context(replacing("plots/data/spectra.png"))
         bad_path = stack.enter_context(replacing("data/bad_files.csv"))
+        leaked_path = stack.enter_context(replacing("data/leaked.csv"))
 
         table, features, moments, undecodable = write_splits(archive, members, folders, params)
         bad = sorted(bad + undecodable)
         pd.DataFrame(bad, columns=["member", "reason"]).to_csv(bad_path, index=False)
         if bad and settings.on_bad_image == "error":
             refuse(archive, bad, bad_path)
-        require_both_classes(archive, table)
-
         # These take a second to import, for which the decoding need not wait.
         from detector.audit import audit
+        from detector.audit.duplicates import leaked, to_drop
         from detector.preprocessing import figures
         from detector.preprocessing.spectra import spectrum_peaks
 
+        dropped = to_drop(table) & (settings.duplicates == "drop")
+        if dropped.any():
+            table, features, moments = leave_out(
+                dropped, folders, table, features, moments, bad_path
+            )
+        require_both_classes(archive, table)
+        leaked(table).to_csv(leaked_path, index=False)
         splits = {split: load_split(folder) for split, folder in folders.items()}
         spectra = training_spectra(splits["train"])
         report = {
@@ -72,6 +79,7 @@ def main() -> None:
                 settings.near_duplicate_rms,
             ),
             "converted": converted_by_class(table),
+            "dropped_duplicates": int(dropped.sum()),
             "spectrum_peaks": spectrum_peaks(spectra),
             # data/bad_files.csv has them all
             "bad_files": {"count": len(bad), "first": [list(entry) for entry in bad[:20]]},
@@ -95,6 +103,29 @@ def write_splits(
             members, params.data.cifar_class_in_name, settings.validation_fraction, params.seed
         )
         return write_arrays(chunks, plan, folders, size)
+
+
+def leave_out(
+    dropped: np.ndarray,
+    folders: dict[str, Path],
+    table: pd.DataFrame,
+    features: np.ndarray,
+    moments: np.ndarray,
+    listed: Path,
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Take images out of the arrays and what is known of them, and add them to the list.
+
+    dropped: bool N. Returns table, features and moments of the others.
+    """
+    for split, folder in folders.items():
+        keep_rows(folder, ~dropped[(table["split"] == split).to_numpy()])
+    reason = "pixels of an image of a later split (preprocess.duplicates)"
+    table.loc[dropped, ["member"]].assign(reason=reason).to_csv(
+        listed, mode="a", index=False, header=False
+    )
+    rest = table[~dropped].reset_index(drop=True)
+    rest["row"] = rest.groupby("split").cumcount()
+    return rest, features[~dropped], moments[~dropped]
 
 
 def training_spectra(train: Split) -> "Spectra":

@@ -21,7 +21,8 @@ AUDIT = {
     "archive": {"name": "sample", "sha256": SHA, "bytes": 4285079, "cifake": False},
     "images": {split: {"FAKE": 150, "REAL": 150} for split in ("train", "val", "test")},
     "warnings": [f"beware of {NASTY}"],
-    "exact_duplicates": {"within_train": 0, "train_and_test": 3},
+    "exact_duplicates": {"within_train": 0, "train_and_test": 3, "test_and_train_or_val": 3},
+    "dropped_duplicates": 0,
     "near_duplicates": {
         "rms_at_most": 5.0,
         "test_and_train": 1, "test_and_train_asked": 4,

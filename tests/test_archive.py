@@ -219,9 +219,8 @@ def test_stage_copies_a_zip(place: Place) -> None:
     write(place.cwd / "my.zip", GOOD)
     digest = content_sha256(GOOD)
     place.set(path="my.zip", sha256=digest)
-    assert place.succeed() == (
-        f"data: train 2 REAL + 2 FAKE, test 2 REAL + 2 FAKE; {len(GOOD)} bytes, content sha256 {digest}\n"
-    )
+    counts = "train 2 REAL + 2 FAKE, test 2 REAL + 2 FAKE"
+    assert place.succeed() == f"data: {counts}; {len(GOOD)} bytes, content sha256 {digest}\n"
     assert place.zip.read_bytes() == GOOD
     assert [path.name for path in place.zip.parent.iterdir()] == ["data.zip"]
 

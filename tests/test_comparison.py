@@ -68,7 +68,9 @@ def test_the_papers_results_agree_with_each_other(name):
 
 def test_rows_stand_beside_the_papers_of_the_same_backbone():
     results = {"plain": measured(0.5), "mine": measured(0.7)}
-    rows = comparison_rows(results, {"plain": "ResNet50", "mine": "InceptionV3"})
+    rows = comparison_rows(
+        results, {"plain": "ResNet50", "mine": "InceptionV3"}, dict.fromkeys(results)
+    )
     assert list(rows.columns) == ["backbone", "source", "metric", "value", "low", "high"]
     assert len(rows) == 2 * 2 * len(METRICS)
     values = rows.set_index(["backbone", "source", "metric"])["value"]
@@ -84,24 +86,27 @@ def test_rows_stand_beside_the_papers_of_the_same_backbone():
     ("is_cifake", "theirs"), [(True, "mine, n"), (False, "paper, CIFAKE: other images")]
 )
 def test_a_chart_keeps_the_papers_apart_unless_it_is_cifake(is_cifake, theirs):
-    rows = comparison_rows({"a": measured(0.5)}, {"a": "ResNet50"})
+    rows = comparison_rows({"a": measured(0.5)}, {"a": "ResNet50"}, {"a": measured(0.25)})
     charted = chart_rows(rows, "mine, n", is_cifake).set_index(["source", "metric"])
     assert set(charted.loc["here", "images"]) == {"mine, n"}
     assert set(charted.loc["paper", "images"]) == {theirs}
+    assert set(charted.index.get_level_values("source")) == {"here", "paper"}
     assert charted.loc[("paper", "recall"), "percent"] == "99.96%"
 
 
 def test_a_backbone_that_the_paper_does_not_have():
-    rows = comparison_rows({"new": measured(0.5)}, {"new": "efficientnetb0"})
+    rows = comparison_rows({"new": measured(0.5)}, {"new": "efficientnetb0"}, {"new": None})
     assert rows["source"].tolist() == ["here"] * len(METRICS)
 
 
 def test_the_caption_says_whether_it_is_cifake():
     assert (
-        caption("cifake", True, 20000) == "Here: CIFAKE, 20,000 test images. Paper: as published."
+        caption("cifake", True, 20000, 0)
+        == "Here: CIFAKE, 20,000 test images. Paper: as published."
     )
-    words = caption("sample", False, 400)
-    assert "400 test images of the data set 'sample', which is not CIFAKE" in words
+    words = caption("sample", False, 400, 7)
+    assert "400 test images of the data set 'sample', which is not CIFAKE. 7 of them" in words
+    assert "validation image; without leaked: the other 393." in words
     assert "compare them on data=cifake only" in words
 
 
@@ -109,21 +114,21 @@ def test_the_table_in_markdown():
     rows = comparison_rows(
         {"resnet50": measured(0.5), "new": measured(0.6)},
         {"resnet50": "ResNet50", "new": "efficientnetb0"},
+        {"resnet50": None, "new": measured(0.25)},
     )
     lines = markdown_table(rows, "The caption.").split("\n")
     assert lines[:4] == [
         "The caption.",
         "",
-        "| % | resnet50, here | resnet50, paper | new, here |",
-        "|---|--:|--:|--:|",
+        "| % | resnet50, here | resnet50, paper | new, here | new, here, without leaked |",
+        "|---|--:|--:|--:|--:|",
     ]
-    assert lines[4] == "| validation accuracy | 50.00 | 51.20 | 60.00 |"
-    assert (
-        lines[-2] == ("| f1 | 55.00 (54.00 to 56.00) | 67.06 | 65.00 (64.00 to 66.00) |")
-        and lines[-1] == ""
-    )
+    assert lines[4] == "| validation accuracy | 50.00 | 51.20 | 60.00 |  |"
+    ours = "65.00 (64.00 to 66.00) | 30.00 (29.00 to 31.00) |"
+    assert lines[-2] == f"| f1 | 55.00 (54.00 to 56.00) | 67.06 | {ours}"
+    assert lines[-1] == ""
     assert len(lines) == 4 + len(METRICS) + 1
-    assert {line.count("|") for line in lines[2:-1]} == {5}
+    assert {line.count("|") for line in lines[2:-1]} == {6}
 
 
 def test_cells_without_a_value_are_empty():

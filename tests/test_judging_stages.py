@@ -41,7 +41,10 @@ def judged(tmp_path, monkeypatch):
         labels, _ = made_up(name)
         with SplitWriter(f"data/{name}", 8) as writer:
             images = np.zeros((len(labels), 8, 8, 3), np.uint8)
-            writer.append(images, labels, [-1] * len(labels), [f"{i}.jpg" for i in labels])
+            writer.append(
+                images, labels, [-1] * len(labels), [f"{i}.jpg" for i in range(len(labels))]
+            )
+    Path("data/leaked.csv").write_text("test,same_as,split\n1.jpg,a.jpg,train\n")
     kept = {}
     for function, stands_for in {
         "load": lambda *_: None,

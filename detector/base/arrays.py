@@ -63,6 +63,13 @@ def load_split(folder: str | os.PathLike[str]) -> Split:
     return split
 
 
+def keep_rows(folder: str | os.PathLike[str], kept: np.ndarray) -> None:
+    """Leave only some rows of the arrays that SplitWriter wrote to `folder`. kept: bool N."""
+    for name in ("images", "labels", "classes", "names"):
+        path = Path(folder) / f"{name}.npy"
+        np.save(path, np.load(path, allow_pickle=False)[kept], allow_pickle=False)
+
+
 def rows_of(splits: dict[str, Split], table: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
     """Gather images of several splits.
 

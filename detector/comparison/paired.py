@@ -14,6 +14,7 @@ from detector.evaluation.metrics import percent
 from detector.evaluation.resampling import paired_difference
 
 # The rows of the paper's table, by the names that detector.evaluation.metrics gives them.
+WITHOUT_LEAKED = "here, without leaked"
 PAPER_METRICS = ("accuracy", "precision", "recall", "specificity", "f1")
 
 
@@ -27,33 +28,45 @@ def paper_results() -> dict[str, dict[str, Any]]:
     return json.loads(text)["backbones"]
 
 
-def comparison_rows(results: dict[str, dict[str, Any]], backbones: dict[str, str]) -> pd.DataFrame:
+def comparison_rows(
+    results: dict[str, dict[str, Any]],
+    backbones: dict[str, str],
+    without_leaked: dict[str, dict[str, Any] | None],
+) -> pd.DataFrame:
     """Give one row a backbone, source and metric.
 
     Columns backbone, source, metric, value, low, high; low and high, the ends of the 95 %
     interval, are NaN where there is none. results: metrics on the test images, with
     validation_accuracy and intervals, by name. backbones: which architecture each name is, so that
-    a variant stands beside the paper's figures of the same.
+    a variant stands beside the paper's figures of the same. without_leaked: metrics and intervals,
+    by name, of the test images that are not in train or val, for a source of their own.
     """
     paper = paper_results()
     rows = []
     for name, measured in results.items():
         published = paper.get(backbones[name], {})
         for metric in ("validation_accuracy", *PAPER_METRICS):
-            interval = measured["intervals"].get(metric, {})
-            ends = interval.get("low", np.nan), interval.get("high", np.nan)
-            rows.append((name, "here", metric, measured[metric], *ends))
+            rows.append((name, "here", metric, *_with_ends(measured, metric)))
+            if without_leaked[name] and metric in PAPER_METRICS:
+                rest = _with_ends(without_leaked[name], metric)
+                rows.append((name, WITHOUT_LEAKED, metric, *rest))
             if metric in published:
                 rows.append((name, "paper", metric, published[metric], np.nan, np.nan))
     return pd.DataFrame(rows, columns=["backbone", "source", "metric", "value", "low", "high"])
+
+
+def _with_ends(measured: dict[str, Any], metric: str) -> tuple[float, float, float]:
+    interval = measured["intervals"].get(metric, {})
+    return measured[metric], interval.get("low", np.nan), interval.get("high", np.nan)
 
 
 def chart_rows(rows: pd.DataFrame, ours: str, is_cifake: bool) -> pd.DataFrame:
     """Return `comparison_rows` for a chart, with two columns more.
 
     images: ours, or that the paper's were others. percent: the value as the table has it, since
-    Python and a browser round halves to different sides.
+    Python and a browser round halves to different sides. Those without leaked images are left out.
     """
+    rows = rows[rows["source"] != WITHOUT_LEAKED]
     theirs = ours if is_cifake else "paper, CIFAKE: other images"
     return rows.assign(
         images=np.where(rows["source"] == "paper", theirs, ours),
@@ -124,12 +137,21 @@ def _robustness_in_words(found: dict[str, Any] | None) -> str:
     )
 
 
-def caption(data_name: str, is_cifake: bool, n: int) -> str:
-    """Say which images the figures are of, and whether the paper's can be held against them."""
+def caption(data_name: str, is_cifake: bool, n: int, leaked: int) -> str:
+    """Say which images the figures are of, and whether the paper's can be held against them.
+
+    n: number of test images, of which `leaked` have the pixels of an image of train or val.
+    """
+    without = (
+        f" {leaked:,} of them are the very pixels of a training or validation image; "
+        f"without leaked: the other {n - leaked:,}."
+        if leaked
+        else ""
+    )
     if is_cifake:
-        return f"Here: CIFAKE, {n:,} test images. Paper: as published."
+        return f"Here: CIFAKE, {n:,} test images.{without} Paper: as published."
     return (
-        f"Here: {n:,} test images of the data set '{data_name}', which is not CIFAKE. "
+        f"Here: {n:,} test images of the data set '{data_name}', which is not CIFAKE.{without} "
         "Paper: as published, on CIFAKE. The two are of different images: "
         "compare them on data=cifake only."
     )

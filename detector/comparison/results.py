@@ -20,12 +20,14 @@ from detector.evaluation.predictions import read_predictions
 class Result:
     """What evaluate and robustness found of one backbone.
 
-    metrics: at threshold 0.5, as in the paper. size: of cost.size. test: predictions. calibrated:
+    metrics: at threshold 0.5, as in the paper. without_leaked: the same, of the test images that
+    are not in train or val; None where none is. size: of cost.size. test: predictions. calibrated:
     float64 N. right: bool N, at the frozen threshold. damaged: a row a corruption and level.
     damaged_labels: n. damaged_right: bool (levels, n), the undamaged ones first.
     """
 
     metrics: dict[str, Any]
+    without_leaked: dict[str, Any] | None
     size: dict[str, Any]
     test: pd.DataFrame
     decision: Decision
@@ -60,6 +62,7 @@ def read_result(folder: Path) -> Result:
         ) from error
     return Result(
         metrics=metrics_at_half,
+        without_leaked=found.get("test_without_leaked"),
         size=size,
         test=test,
         decision=decision,

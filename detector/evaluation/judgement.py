@@ -1,5 +1,6 @@
 """All that is said of one network's predictions: metrics, intervals, calibration, abstention."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -100,12 +101,19 @@ def selective(table: pd.DataFrame, decision: Decision) -> dict[str, Any]:
 
 
 def evaluate(
-    validation: pd.DataFrame, test: pd.DataFrame, decision: Decision, resamples: int, seed: int
+    validation: pd.DataFrame,
+    test: pd.DataFrame,
+    decision: Decision,
+    resamples: int,
+    seed: int,
+    leaked: Collection[str] = (),
 ) -> dict[str, Any]:
     """Give everything for one network, by the functions above; figures of test unless named val.
 
-    warnings: of classes with few images, see layout.small_classes.
+    leaked: names of test images that are in train or val; test_without_leaked is of the others,
+    and missing where none is. warnings: of classes with few images, see layout.small_classes.
     """
+    others = test[~test["name"].isin(leaked)]
     counts = {
         split: {name: int((table["label"] == label).sum()) for label, name in enumerate(CLASSES)}
         for split, table in (("val", validation), ("test", test))
@@ -113,6 +121,7 @@ def evaluate(
     return {
         "val": at_half(validation, resamples, seed),
         "test": at_half(test, resamples, seed),
+        **({"test_without_leaked": at_half(others, resamples, seed)} if leaked else {}),
         "test_at_threshold": at_threshold(test, decision, resamples, seed),
         "calibration": calibration(test, decision),
         "selective": selective(test, decision),

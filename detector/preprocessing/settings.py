@@ -12,4 +12,5 @@ class PreprocessParams(Section):
 
     validation_fraction: float = Field(gt=0, lt=1)
     on_bad_image: Literal["error", "drop"]
+    duplicates: Literal["keep", "drop"]
     near_duplicate_rms: float = Field(ge=0, le=64)

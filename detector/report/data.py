@@ -126,12 +126,14 @@ def _pixels(inputs: Inputs) -> Table:
 
 def _left_out(inputs: Inputs) -> list[Block]:
     bad, ignored = inputs.data.bad_files, inputs.data.ignored_files
-    if not bad.count and not ignored.count:
+    repeated = inputs.data.dropped_duplicates
+    if not bad.count and not ignored.count and not repeated:
         return [Paragraph("No file of the archive was left out.")]
     words = (
         f"Files of the archive that could not be used: {bad.count:,}, all listed in ",
         Code("data/bad_files.csv"),
-        f"; files that are no images of the layout: {ignored.count:,}. The first of each:",
+        f", as are {repeated:,} with the pixels of an image of a later split; files that are no "
+        f"images of the layout: {ignored.count:,}. The first of each:",
     )
     items = [f"{name}: {reason}" for name, reason in bad.first]
     items += [f"{name}: ignored" for name in ignored.first]

@@ -116,7 +116,12 @@ def _what_this_is(inputs: Inputs) -> Section:
             ),
             Paragraph(
                 f"Backbones of this run: {names}. Data set: {inputs.params.data.name}, {counts}. "
-                + comparison.caption(inputs.params.data.name, is_cifake(inputs), _test_n(inputs))
+                + comparison.caption(
+                    inputs.params.data.name,
+                    is_cifake(inputs),
+                    _test_n(inputs),
+                    inputs.data.exact_duplicates["test_and_train_or_val"],
+                )
             ),
             Items(cards),
         ],

@@ -128,6 +128,7 @@ class Evaluation(_File):
 
     val: Metrics
     test: Metrics
+    test_without_leaked: Metrics | None = None
     test_at_threshold: Metrics
     calibration: Calibration
     selective: Selective
@@ -248,6 +249,7 @@ class DataAudit(_File):
     codecs: dict[str, dict[str, int]]
     file_bytes: dict[str, dict[str, float] | float]
     pixels: dict[str, dict[str, list[float]]]
+    dropped_duplicates: int
     bad_files: BadFiles
     ignored_files: IgnoredFiles
 

@@ -56,6 +56,9 @@ def headline(inputs: Inputs) -> Table:
         cells.append(
             [with_ends(evaluation.val.intervals.accuracy), *_metric_cells(evaluation.test)]
         )
+        if rest := evaluation.test_without_leaked:
+            columns.append(f"{name}, here without leaked images")
+            cells.append([NONE, *_metric_cells(rest)])
         published = paper.get(inputs.params.model[name].builder)
         if published:
             columns.append(f"{name}, paper (as published, CIFAKE)")
