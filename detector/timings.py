@@ -32,21 +32,30 @@ def keep(name: str, work: str, timing: dict[str, Any]) -> None:
 
 
 def in_words(name: str) -> list[str]:
-    """Return a line for each kind of work of a backbone: what it took, if that is known.
+    """Return a line for each kind of work of a backbone: what it took, if that is known."""
+    timed = of_these_weights(name)
+    return [
+        f"{name}: "
+        + (words.format(**timed[work]) if work in timed else f"{work} not timed in this workspace")
+        for work, words in IN_WORDS.items()
+    ]
 
-    Known is what was timed in this workspace, of the weights that are there now.
+
+def of_these_weights(name: str) -> dict[str, dict[str, Any]]:
+    """Return the timing of each kind of work of a backbone that was timed in this workspace.
+
+    Of the weights that are there now alone; a file that was damaged counts as missing.
     """
-    return [f"{name}: {_of_these_weights(name, work)}" for work in IN_WORDS]
-
-
-def _of_these_weights(name: str, work: str) -> str:
-    try:
-        timing = json.loads((FOLDER / name / f"{work}.json").read_text(encoding="utf-8"))
-        if timing["weights_sha256"] == _weights(name):
-            return IN_WORDS[work].format(**timing)
-    except (OSError, ValueError, LookupError, TypeError):
-        pass  # there is none, or one that was damaged
-    return f"{work} not timed in this workspace"
+    timed = {}
+    for work, words in IN_WORDS.items():
+        try:
+            timing = json.loads((FOLDER / name / f"{work}.json").read_text(encoding="utf-8"))
+            words.format(**timing)
+            if timing["weights_sha256"] == _weights(name):
+                timed[work] = timing
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+    return timed
 
 
 def _weights(name: str) -> str:
