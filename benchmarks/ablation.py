@@ -87,7 +87,7 @@ def _change_training(
 
 
 def accuracy(model: Any, split: Split, flip: bool) -> float:
-    """Give the share of the images called by their label, 0 to 1.
+    """Give the share of the images predicted by their label, 0 to 1.
 
     flip: by the mean probability of the image and its mirror image.
     """

@@ -83,7 +83,7 @@ class Judge(keras.callbacks.Callback):
             self._judge()
 
     def accuracy(self) -> float:
-        """Give the share of the validation images called by their label, 0 to 1."""
+        """Give the share of the validation images predicted by their label, 0 to 1."""
         right = 0
         for rows in self._blocks:
             # REAL is the only unit or the last one.

@@ -5,7 +5,7 @@
 
 Each is a folder as data/results/<backbone>. A copy lies elsewhere: data/results is of the backbones
 of the last run alone. Prints McNemar's exact test at the frozen thresholds and the difference over
-damaged images.
+corrupted images.
 """
 
 import argparse
@@ -34,12 +34,12 @@ def main() -> None:
         arguments.resamples,
         arguments.seed,
     )
-    damaged = {name: result.damaged_right for name, result in found.items()}
-    add_robustness(pairs, found["first"].damaged_labels, damaged)
+    corrupted = {name: result.corrupted_right for name, result in found.items()}
+    add_robustness(pairs, found["first"].corrupted_labels, corrupted)
     for name, result in found.items():
         print(
             f"{name}: {folders[name]}: accuracy {result.right.mean():.4f} at the frozen threshold, "
-            f"mean over damaged images {result.damaged_right[1:].mean():.4f}"
+            f"mean over corrupted images {result.corrupted_right[1:].mean():.4f}"
         )
     print(pairs_in_words(pairs))
 

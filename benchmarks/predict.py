@@ -123,7 +123,7 @@ def make_model(images: np.ndarray, folder: Path) -> tuple[Any, ModelDescription]
         image_size=side,
         classes=("FAKE", "REAL"),
         decision=DecisionRule(
-            temperature=1, goal="0.5", threshold=0.5, unsure_band=0, sure_error=0.01, n=1
+            temperature=1, goal="0.5", threshold=0.5, abstain=0, sure_error=0.01, n=1
         ),
         data=TrainingData(
             name="benchmark", archive_sha256="0" * 64, training_sha256="0" * 64,

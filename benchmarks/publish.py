@@ -12,7 +12,6 @@ compares all its runs.
 """
 
 import argparse
-import json
 import re
 import shutil
 from pathlib import Path

@@ -45,8 +45,8 @@ def main() -> None:
     )
     comparison.add_robustness(
         pairs,
-        loaded[names[0]].damaged_labels,
-        {name: result.damaged_right for name, result in loaded.items()},
+        loaded[names[0]].corrupted_labels,
+        {name: result.corrupted_right for name, result in loaded.items()},
     )
     audit = parse_json(AUDIT.read_text(encoding="utf-8"))
     is_cifake = audit["archive"]["cifake"]
@@ -69,7 +69,7 @@ def overlaid(loaded: dict[str, Result]) -> dict[str, pd.DataFrame]:
             "risk_coverage": metrics.thinned(risk[["coverage", "risk"]]),
             "reliability": reliability_table(labels, result.calibrated),
             "learning": result.history,
-            "robustness": from_clean(result.damaged),
+            "robustness": from_clean(result.corrupted),
             "confusion": metrics.confusion_table(
                 labels, result.calibrated, result.decision.threshold
             ),
@@ -127,8 +127,8 @@ def write(
         figures.curves(tables["roc"], tables["precision_recall"], title, folder / "curves.png")
         figures.risk_coverage(tables["risk_coverage"], title, folder / "risk_coverage.png")
         figures.learning_curves(tables["learning"], title, folder / "learning_curves.png")
-        damaged = f"{title}, of which {tables['robustness']['n'].iloc[0]:,} are damaged"
-        figures.robustness_curves(tables["robustness"], damaged, folder / "robustness.png")
+        corrupted = f"{title}, of which {tables['robustness']['n'].iloc[0]:,} are corrupted"
+        figures.robustness_curves(tables["robustness"], corrupted, folder / "robustness.png")
         figures.comparison(rows, title, is_cifake, folder / "paper.png")
 
 

@@ -123,7 +123,7 @@ def look(model, judged: Judged) -> Look:
     groups = confident(labels, judged.calibrated, threshold)
     rows = np.concatenate(list(groups.values()))
     images = judged.images.images[rows]
-    heat = grad_cam(model, images, called=judged.calibrated[rows] >= threshold)
+    heat = grad_cam(model, images, predicted=judged.calibrated[rows] >= threshold)
     return Look(groups, images, heat, judged.calibrated[rows])
 
 

@@ -120,9 +120,9 @@ def on_test(name: str, decision: Decision) -> dict[str, ResultOnTest | Scores]:
     table = read_predictions(f"data/results/{name}/test/predictions.csv")["test"]
     labels = table["label"].to_numpy()
     calibrated = decision.calibrate(table["probability"].to_numpy())
-    called = calibrated >= decision.threshold
+    predicted = calibrated >= decision.threshold
     return {
-        "test": ResultOnTest.of(labels, called, decision.verdicts(calibrated)),
+        "test": ResultOnTest.of(labels, predicted, decision.verdicts(calibrated)),
         "scores": Scores.of(labels, calibrated),
     }
 

@@ -1,4 +1,4 @@
-"""Stage robustness: what one trained backbone says of the damaged images of data/corrupted."""
+"""Stage robustness: what one trained backbone predicts of the images of data/corrupted."""
 
 import argparse
 
@@ -18,7 +18,7 @@ from detector.networks.settings import Models
 
 
 def main() -> None:
-    """Write the metrics of each kind and level of damage, and their mean, of `--model`."""
+    """Write the metrics of each kind and level of corruption, and their mean, of `--model`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="a key of `model` in params.yaml")
     name = parser.parse_args().model

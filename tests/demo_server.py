@@ -34,7 +34,7 @@ from tests.helpers import ROOT, coded
 from tests.model_files import described
 
 # Grey 0 to 99 is FAKE, 100 to 178 UNSURE, within 0.65 of the logit of 0.55, 179 to 255 REAL.
-RULE = {"threshold": 0.55, "unsure_band": 0.65, "temperature": 1.0}
+RULE = {"threshold": 0.55, "abstain": 0.65, "temperature": 1.0}
 OF_100 = {"fake": (10, 0, 0, 40, 300, 1, 1, 1, 2, 3), "real": (0, 0, 0, 10, 100, 7, 5, 90, 50, 180)}
 
 
@@ -48,8 +48,8 @@ def describe(name: str = "bright", **rule: Any) -> ModelDescription:
             training_images=ClassCounts(REAL=1230, FAKE=4567),
         ),
         test=ResultOnTest(
-            n=800, accuracy=0.975, fake_called_fake=347, fake_called_real=11,
-            real_called_fake=9, real_called_real=433, unsure=21,
+            n=800, accuracy=0.975, fake_predicted_fake=347, fake_predicted_real=11,
+            real_predicted_fake=9, real_predicted_real=433, unsure=21,
         ),
         scores=Scores(edges=EDGES, **OF_100),
         familiar=Limits(share=0.001, n=5797, ranges={**wide, "brightness": (10.0, 245.0)}),

@@ -62,8 +62,8 @@ def described(**changes) -> ModelDescription:
             training_images=ClassCounts(REAL=10, FAKE=12),
         ),
         "test": ResultOnTest(
-            n=4, accuracy=0.75, fake_called_fake=2, fake_called_real=1, real_called_fake=0,
-            real_called_real=1, unsure=1,
+            n=4, accuracy=0.75, fake_predicted_fake=2, fake_predicted_real=1, real_predicted_fake=0,
+            real_predicted_real=1, unsure=1,
         ),
         "scores": Scores(edges=(0.0, 0.5, 1.0), fake=(2, 0), real=(1, 0)),
         "familiar": Limits(share=0.001, n=22, ranges=dict.fromkeys(NAMES, (0.0, 1 / 3))),

@@ -26,7 +26,7 @@ from tests.model_files import described
 
 BRIGHT, MIDDLE, DARK = (np.full((32, 32, 3), grey, np.uint8) for grey in (250, 110, 5))
 RULE = DecisionRule(
-    temperature=2.0, goal="balanced", threshold=0.4, unsure_band=0.5, sure_error=0.01, n=640
+    temperature=2.0, goal="balanced", threshold=0.4, abstain=0.5, sure_error=0.01, n=640
 )
 ANYTHING = Limits(share=0.001, n=2560, ranges=dict.fromkeys(NAMES, (-1e9, 1e9)))
 
@@ -40,8 +40,8 @@ def make_model(folder: Path, weights: Path | None = None, familiar: Limits = ANY
             training_images=ClassCounts(REAL=1200, FAKE=1300),
         ),
         test=ResultOnTest(
-            n=800, accuracy=0.9875, fake_called_fake=396, fake_called_real=4,
-            real_called_fake=6, real_called_real=394, unsure=12,
+            n=800, accuracy=0.9875, fake_predicted_fake=396, fake_predicted_real=4,
+            real_predicted_fake=6, real_predicted_real=394, unsure=12,
         ),
         scores=Scores(edges=(0.0, 0.5, 0.75, 1.0), fake=(300, 0, 1), real=(100, 0, 199)),
         familiar=familiar,

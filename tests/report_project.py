@@ -33,7 +33,7 @@ AUDIT = {
     "codecs": {"FAKE": {"JPEG quality 75": 300}, "REAL": {NASTY: 300}},
     "file_bytes": {"FAKE": {"median": 9, "5%": 8, "95%": 10},
                    "REAL": {"median": 7, "5%": 6, "95%": 8}, "auc": 0.96},
-    "pixels": {"FAKE": {"mean": [1.0, 2.0, 3.0], "deviation": [4.0, 5.0, 6.0]}},
+    "pixels": {"FAKE": {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]}},
     "bad_files": {"count": 1, "first": [[NASTY, "not an image"]]},
     "ignored_files": {"count": 1, "first": ["notes.txt"]},
 }  # fmt: skip

@@ -106,14 +106,14 @@ def test_channel_statistics_are_those_of_all_pixels():
     for label, name in enumerate(("FAKE", "REAL")):
         pixels = images[labels == label].reshape(-1, 3).astype(float)
         assert result[name]["mean"] == pytest.approx(pixels.mean(axis=0), abs=6e-4)
-        assert result[name]["deviation"] == pytest.approx(pixels.std(axis=0), abs=6e-4)
+        assert result[name]["std"] == pytest.approx(pixels.std(axis=0), abs=6e-4)
 
 
 def test_channel_statistics_of_plain_images():
     images = np.stack([np.full((8, 8, 3), value, np.uint8) for value in (0, 255, 7)])
     result = audit.channel_statistics(pd.DataFrame({"label": [0, 0, 1]}), channel_moments(images))
-    assert result["FAKE"] == {"mean": [127.5] * 3, "deviation": [127.5] * 3}
-    assert result["REAL"] == {"mean": [7.0] * 3, "deviation": [0.0] * 3}
+    assert result["FAKE"] == {"mean": [127.5] * 3, "std": [127.5] * 3}
+    assert result["REAL"] == {"mean": [7.0] * 3, "std": [0.0] * 3}
 
 
 def full_audit(images, codecs="same", file_bytes=None, places=None):

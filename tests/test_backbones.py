@@ -127,7 +127,7 @@ def test_a_step_and_back_from_a_file(tmp_path, name, eager):
     assert np.array_equal(again.predict(images, verbose=0), said)
 
     # With weights by chance all evidence can speak for one class; for one of the two it does.
-    heat = np.stack([grad_cam(again, images, called=np.full(4, label)) for label in (0, 1)])
+    heat = np.stack([grad_cam(again, images, predicted=np.full(4, label)) for label in (0, 1)])
     assert heat.shape == (2, 4, 32, 32) and np.isfinite(heat).all()
     assert (heat.max(axis=(0, 2, 3)) == 1).all()
     assert cost.size(again)["uncounted_layers"] == []

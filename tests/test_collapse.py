@@ -52,7 +52,7 @@ def test_real_images_are_turned_and_know_how_often():
 
 
 def run_of(way, training, moving, batch, layers):
-    end = {"layer": "x", "mean": 0.0, "deviation": 1.0, "spread": 0.25}
+    end = {"layer": "x", "mean": 0.0, "std": 1.0, "spread": 0.25}
     return {
         **dict(zip(GRID, way, strict=True)),
         "training_accuracy": [0.5, training],

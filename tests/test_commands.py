@@ -33,9 +33,7 @@ def test_the_range_of_unsure_is_that_of_the_verdicts(threshold, band):
 
 
 def test_unsure_is_explained_for_every_kind_of_band(archive):
-    some, none, always = (
-        meaning(decided(archive, unsure_band=band))[1] for band in (0.5, 0.0, None)
-    )
+    some, none, always = (meaning(decided(archive, abstain=band))[1] for band in (0.5, 0.0, None))
     # logit 0.4 = -0.405; sigmoid(-0.905) = 0.288, sigmoid(0.095) = 0.524
     assert some.startswith("UNSURE means that P(REAL) is within 28.8 % to 52.4 %")
     assert none.startswith("UNSURE is said of no image") and "at most 1 %" in none

@@ -60,8 +60,8 @@ def test_the_papers_results_agree_with_each_other(name):
     assert paper["accuracy"] == pytest.approx(
         (paper["recall"] + paper["specificity"]) / 2, abs=2e-4
     )
-    called_real = paper["recall"] + 1 - paper["specificity"]
-    assert paper["precision"] == pytest.approx(paper["recall"] / called_real, abs=2e-4)
+    predicted_real = paper["recall"] + 1 - paper["specificity"]
+    assert paper["precision"] == pytest.approx(paper["recall"] / predicted_real, abs=2e-4)
     f1 = 2 * paper["precision"] * paper["recall"] / (paper["precision"] + paper["recall"])
     assert paper["f1"] == pytest.approx(f1, abs=2e-4)
 
@@ -190,7 +190,7 @@ def test_the_words_of_pairs():
         "Paired tests at the thresholds frozen on validation:",
         "",
         f"- a minus b: {said.format('b')}",
-        f"- a minus c: {said.format('c')}; mean accuracy over damaged images differs by +1.00 "
+        f"- a minus c: {said.format('c')}; mean accuracy over corrupted images differs by +1.00 "
         "points (+0.20 to +1.80, n = 4,000)",
         "",
     ])  # fmt: skip
@@ -208,7 +208,7 @@ def test_robustness_joins_the_pair():
     p = {"a": np.array([0.1, 0.2, 0.8, 0.9]), "b": np.array([0.1, 0.2, 0.8, 0.9])}
     tests = paired_tests(labels, p, at(labels, p), resamples=100, seed=0)
     tests["a minus b"]["robustness"] = found
-    assert "over damaged images differs by +12.50 points" in pairs_in_words(tests)
+    assert "over corrupted images differs by +12.50 points" in pairs_in_words(tests)
 
 
 def test_one_network_has_no_pair():

@@ -172,7 +172,7 @@ def test_what_stops_the_start(tmp_path, monkeypatch):
 
 def test_zone_of_unsure():
     def zone(band):
-        rule = {"threshold": 0.2, "unsure_band": band, "temperature": 1.0}
+        rule = {"threshold": 0.2, "abstain": band, "temperature": 1.0}
         return wording.unsure_zone(DecisionRule(goal="0.5", sure_error=0.01, n=9, **rule))
 
     assert zone(None) == (0, 1)

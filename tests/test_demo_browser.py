@@ -21,7 +21,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("models")
-    second = archive(folder, "second", threshold=0.1, unsure_band=0.0)
+    second = archive(folder, "second", threshold=0.1, abstain=0.0)
     with serving(archive(folder), second) as address:
         yield address
 

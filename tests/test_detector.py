@@ -82,8 +82,8 @@ def test_the_stage_gathers_what_is_known(project, detector):
     actual = table["label"] == 1
     test = found.test
     assert (test.n, test.accuracy) == (40, (called == actual).mean())
-    assert test.fake_called_real == (called & ~actual).sum()
-    assert test.real_called_fake == (~called & actual).sum()
+    assert test.fake_predicted_real == (called & ~actual).sum()
+    assert test.real_predicted_fake == (~called & actual).sum()
     assert sum(found.scores.fake) == sum(found.scores.real) == 20
 
 
@@ -140,7 +140,7 @@ def test_the_batch_changes_answers_by_rounding_alone(project, detector, batch_si
     assert found.raw == pytest.approx(together.raw, abs=1e-6)
     assert logit(found.raw) == pytest.approx(logit(together.raw), abs=1e-5)
     distance = np.abs(logit(together.probability) - logit(DECISION.threshold))
-    far = np.abs(distance - DECISION.unsure_band) > 1e-5
+    far = np.abs(distance - DECISION.abstain) > 1e-5
     assert far.sum() > 30
     assert found.verdict[far].tolist() == together.verdict[far].tolist()
 
@@ -183,7 +183,7 @@ def test_heat_is_that_of_grad_cam(project, detector):
     model = load_trained(str(folder / "models/cnn32.weights.h5"), settings(), 32)
     heat = detector.explain(images[:3], called)
     assert (heat.dtype, heat.shape) == (np.float32, (3, 32, 32))
-    assert heat == pytest.approx(grad_cam(model, images[:3], called=called), abs=1e-5)
+    assert heat == pytest.approx(grad_cam(model, images[:3], predicted=called), abs=1e-5)
     for wrong in ([0, 1], [0, 1, 2], 1):
         with pytest.raises(ValueError, match="called is 0 or 1 for each of 3 images"):
             detector.explain(images[:3], wrong)

@@ -143,7 +143,7 @@ def test_another_file_is_refused(tmp_path, text):
     [
         ("temperature", "x"), ("temperature", 0), ("temperature", float("nan")),
         ("temperature", None), ("threshold", 1.5), ("threshold", float("nan")),
-        ("unsure_band", -1), ("unsure_band", float("inf")), ("unsure_band", [1]),
+        ("abstain", -1), ("abstain", float("inf")), ("abstain", [1]),
         ("sure_error", 2), ("sure_error", None), ("n", "many"), ("n", -1), ("goal", 0.5),
         ("sure_error", float("nan")), ("n", float("inf")), ("n", 0),
     ],

@@ -71,10 +71,10 @@ def comparison_table(*names):
 
 
 CONFUSION = {
-    "FAKE_called_FAKE": 90,
-    "FAKE_called_REAL": 10,
-    "REAL_called_FAKE": 1000,
-    "REAL_called_REAL": 0,
+    "FAKE_predicted_FAKE": 90,
+    "FAKE_predicted_REAL": 10,
+    "REAL_predicted_FAKE": 1000,
+    "REAL_predicted_REAL": 0,
 }
 FIGURES = {
     "sample_sheet": (partial(sample_sheet, split(), 1), 900, 500),

@@ -77,7 +77,7 @@ def test_cam_of_a_linear_network():
     sign = np.where(real, 1, -1)[:, None, None]
     np.testing.assert_allclose(heat, normalised(sign * evidence), atol=1e-5)
     for called in (np.zeros(40), np.ones(40), np.arange(40) % 3 == 0):
-        heat = grad_cam(model, pictures, called=called)
+        heat = grad_cam(model, pictures, predicted=called)
         sign = (2 * called.astype(int) - 1)[:, None, None]
         np.testing.assert_allclose(heat, normalised(sign * evidence), atol=1e-5)
 

@@ -47,10 +47,10 @@ def test_wilson_at_the_ends():
 
 def test_proportions_have_their_own_n():
     confusion = {
-        "FAKE_called_FAKE": 3,
-        "FAKE_called_REAL": 1,
-        "REAL_called_FAKE": 2,
-        "REAL_called_REAL": 4,
+        "FAKE_predicted_FAKE": 3,
+        "FAKE_predicted_REAL": 1,
+        "REAL_predicted_FAKE": 2,
+        "REAL_predicted_REAL": 4,
     }
     result = proportion_intervals(confusion)
     shares = {"accuracy": (7, 10), "precision": (4, 5), "recall": (4, 6), "specificity": (3, 4)}

@@ -68,7 +68,7 @@ def test_temperature_threshold_and_band_are_chosen_on_validation(judged):
     found, results = judged
     wanted, other = (decide(*made_up(name), "balanced", 0.05) for name in ("val", "test"))
     assert found.decision == wanted
-    for name in ("temperature", "threshold", "unsure_band"):
+    for name in ("temperature", "threshold", "abstain"):
         chosen, on_test = getattr(wanted, name), getattr(other, name)
         assert abs(chosen - on_test) > 0.1 * abs(chosen), name
     assert results["calibration"]["temperature"] == round(wanted.temperature, 6)
@@ -79,7 +79,7 @@ def test_temperature_threshold_and_band_are_chosen_on_validation(judged):
     right = (calibrated >= wanted.threshold) == labels
     assert at["accuracy"] == pytest.approx(right.mean(), abs=1e-6)
     sure = np.abs(np.log(calibrated / (1 - calibrated)) - np.log(wanted.threshold / (
-        1 - wanted.threshold))) >= wanted.unsure_band  # fmt: skip
+        1 - wanted.threshold))) >= wanted.abstain  # fmt: skip
     assert results["selective"]["sure_n"] == sure.sum()
     assert all(((calibrated >= wanted.threshold) == real)[sure].sum() > 20 for real in (0, 1))
     assert results["selective"]["error_of_the_sure"] == pytest.approx(

@@ -48,10 +48,10 @@ def test_by_hand():
     result = classification_metrics(LABELS, PROBABILITIES)
     assert result["n"] == 10
     assert result["confusion"] == {
-        "FAKE_called_FAKE": 3,
-        "FAKE_called_REAL": 1,
-        "REAL_called_FAKE": 2,
-        "REAL_called_REAL": 4,
+        "FAKE_predicted_FAKE": 3,
+        "FAKE_predicted_REAL": 1,
+        "REAL_predicted_FAKE": 2,
+        "REAL_predicted_REAL": 4,
     }
     expected = {
         "accuracy": 7 / 10,
@@ -78,7 +78,7 @@ def test_fake_as_the_positive_class_by_hand():
     assert fake["average_precision"] == pytest.approx((1 + 1 + 1 + 4 / 7) / 4, abs=1e-6)
 
 
-def test_a_probability_at_the_threshold_is_called_real():
+def test_a_probability_at_the_threshold_is_predicted_real():
     labels = np.array([0, 1])
     at, below = (
         classification_metrics(labels, np.array([0.1, p], np.float32))["recall"]

@@ -222,7 +222,7 @@ def test_another_format_is_named(tmp_path):
         (("decision", "temperature"), 0, "decision.temperature: "),
         (("decision", "temperature"), float("inf"), "decision.temperature: "),
         (("decision", "threshold"), float("nan"), "decision.threshold: "),
-        (("decision", "unsure_band"), -0.1, "decision.unsure_band: "),
+        (("decision", "abstain"), -0.1, "decision.abstain: "),
         (("scores", "fake"), [1], "scores: fake and real must have a count for each bin"),
         (("scores", "edges"), [0, 1, 0.5], "scores: edges must rise"),
         (("scores", "edges"), [0, 0.6, 0.6, 1], "scores: edges must rise"),
@@ -290,8 +290,8 @@ def test_results_on_test_are_counted():
     verdicts = np.array(["FAKE", "UNSURE", "UNSURE", "REAL", "REAL", "REAL", "UNSURE", "FAKE"])
     found = ResultOnTest.of(labels, called, verdicts).model_dump()
     assert found == {
-        "n": 8, "accuracy": 5 / 8, "unsure": 3, "fake_called_fake": 2, "fake_called_real": 1,
-        "real_called_fake": 2, "real_called_real": 3,
+        "n": 8, "accuracy": 5 / 8, "unsure": 3, "fake_predicted_fake": 2, "fake_predicted_real": 1,
+        "real_predicted_fake": 2, "real_predicted_real": 3,
     }  # fmt: skip
 
 

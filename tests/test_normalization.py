@@ -96,7 +96,7 @@ def test_activations_by_hand():
     # The input is the first of five layers with maps: one, two (of 2.5) and four of them halve.
     for name, scale in (("quarter", 1.0), ("half", 0.5), ("end", 1 / 16)):
         assert found[name]["mean"] == pytest.approx(scale * values.mean(), rel=1e-5)
-        assert found[name]["deviation"] == pytest.approx(scale * values.std(), rel=1e-5)
+        assert found[name]["std"] == pytest.approx(scale * values.std(), rel=1e-5)
         assert found[name]["spread"] == pytest.approx(scale * values.std(), rel=1e-5)
     same = activations(halving(), images[:1].repeat(4, axis=0))
     assert same["end"]["spread"] == 0.0
@@ -118,7 +118,7 @@ def test_the_summary_is_of_the_layers_that_learn():
         {"layer": str(i), "learns": learns, "mean": mean, "variance": 2 * mean}
         for i, (learns, mean) in enumerate([(False, 9.0), (True, 1.0), (True, 1 / 3), (True, 4.0)])
     ]
-    end = {"layer": "x", "mean": 1 / 3, "deviation": 1.0, "spread": 0.0}
+    end = {"layer": "x", "mean": 1 / 3, "std": 1.0, "spread": 0.0}
     found = {
         "accuracy": {"moving": 2 / 3, "batch": 1.0},
         "activations_of_real": {"end": end},

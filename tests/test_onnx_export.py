@@ -198,7 +198,7 @@ def test_the_metadata_say_how_to_calibrate_and_decide(tmp_path):
     low, high = (float(said[key]) for key in ("fake_below", "real_from"))
     assert said["verdict"] == (f"FAKE if output < {low!r}, REAL if output >= {high!r}, else UNSURE")
     assert (low, high) == bounds(DECISION)
-    edges = logit(DECISION.threshold) + DECISION.unsure_band * np.array([-1, 1])
+    edges = logit(DECISION.threshold) + DECISION.abstain * np.array([-1, 1])
     assert (low, high) == pytest.approx(tuple(expit(edges * DECISION.temperature)), rel=1e-6)
 
 
@@ -250,7 +250,7 @@ def test_the_verdict_of_the_metadata_is_that_of_the_decision():
 
 
 def test_where_nothing_is_sure_there_are_no_bounds():
-    rule = described().decision.model_copy(update={"unsure_band": None})
+    rule = described().decision.model_copy(update={"abstain": None})
     said = metadata(Detector(described(decision=rule), None, DECISION))
     assert said["verdict"] == "FAKE if output < 0.0, REAL if output >= inf, else UNSURE"
 

@@ -24,7 +24,7 @@ def test_two_networks_and_one_with_itself(results, monkeypatch, capsys):
     first, second, *_ = sorted(results.iterdir())
     start(monkeypatch, first, second, "--resamples", 100)
     said = capsys.readouterr().out
-    assert "McNemar's exact p" in said and "over damaged images differs by" in said
+    assert "McNemar's exact p" in said and "over corrupted images differs by" in said
     start(monkeypatch, first, first, "--resamples", 100)
     said = capsys.readouterr().out
     assert "differs by +0.00 points" in said and "p = 1" in said

@@ -116,6 +116,40 @@ def test_a_packed_model_answers_as_the_pipeline_did(clone, tmp_path, name):
     assert np.load(tmp_path / "raw.npy") == pytest.approx(wanted.to_numpy(), abs=1e-6)
 
 
+def test_a_run_is_published_without_an_image(clone):
+    clone("python -m benchmarks.publish small")
+    folder = clone.path("results/sample/small")
+    kept = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    shown = ("gradcam.png", "samples.png", "corruptions.png", "images.npy")
+    assert [name for name in kept if name.endswith(shown)] == []
+    assert {"params.yaml", "dvc.lock", "cost.json", "plots/compare/roc.csv"} <= kept
+    report = (folder / "docs/report/index.md").read_text()
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", report)
+    assert pictures and all((folder / "docs/report" / path).is_file() for path in pictures)
+    assert "<img" not in report
+    table = pd.read_csv(clone.path("data/results/cnn32/test/predictions.csv"))
+    test = table[table["split"] == "test"].set_index("name").sort_index()
+    raw = np.load(folder / "data/results/cnn32/test/test_probabilities.npy")
+    assert raw == pytest.approx(test["probability"].to_numpy(), abs=1e-8)
+    cost = json.loads((folder / "cost.json").read_text())
+    assert set(cost["backbones"]) == set(BACKBONES) and cost["machine"]["cores"] >= 1
+    right = 100 * ((raw >= 0.5) == (test["label"] == 1)).mean()
+    (row,) = [
+        line
+        for line in clone.path("results/sample/README.md").read_text().splitlines()
+        if line.startswith("| small, cnn32") and f"| {right:.2f} (" in line
+    ]
+    assert row.count("|") == 9
+    before = clone.path("results/sample/README.md").read_bytes()
+    clone("python -m benchmarks.publish")
+    assert clone.path("results/sample/README.md").read_bytes() == before
+    clone.path(".work/cost/cnn32/training.json").unlink()
+    said = clone("python -m benchmarks.publish again", fails=True)
+    assert "error: cnn32: its training was not timed in this workspace" in said
+    assert not clone.path("results/sample/again").exists()
+    shutil.rmtree(clone.path("results"))
+
+
 def test_a_second_repro_does_nothing(clone):
     out = clone("dvc repro")
     assert "Running stage" not in out

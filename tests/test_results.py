@@ -37,11 +37,11 @@ def test_all_is_read(made):
     np.testing.assert_array_equal(found.calibrated, calibrated)
     right = (calibrated >= decision.threshold) == (test["label"] == 1)
     np.testing.assert_array_equal(found.right, right)
-    np.testing.assert_array_equal(found.damaged_labels, test["label"])
-    np.testing.assert_array_equal(found.damaged_right[0], right)
-    assert found.damaged_right.shape == (2, 300)
-    assert found.damaged_right[1].mean() == pytest.approx(1 - right.mean(), abs=0.2)
-    assert found.damaged["level"].tolist() == ["clean", "75"]
+    np.testing.assert_array_equal(found.corrupted_labels, test["label"])
+    np.testing.assert_array_equal(found.corrupted_right[0], right)
+    assert found.corrupted_right.shape == (2, 300)
+    assert found.corrupted_right[1].mean() == pytest.approx(1 - right.mean(), abs=0.2)
+    assert found.corrupted["level"].tolist() == ["clean", "75"]
     assert found.history.to_dict("records") == [
         {"epoch": 1, "split": "train", "accuracy": 0.7, "loss": 0.6},
         {"epoch": 1, "split": "validation", "accuracy": 0.8, "loss": 0.5},

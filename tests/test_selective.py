@@ -7,11 +7,11 @@ from sklearn import metrics as sk
 
 from detector.evaluation.calibration import logit
 from detector.evaluation.selective import (
+    abstention_band,
     aurc,
     choose_threshold,
     coverage_at_risk,
     risk_coverage,
-    unsure_band,
     verdicts,
 )
 from detector.evaluation.settings import parse_goal
@@ -245,7 +245,7 @@ def test_coverage_may_be_won_back():
 @pytest.mark.parametrize(("digits", "threshold"), [(None, 0.5), (2, 0.5), (2, 0.7)])
 def test_band_keeps_its_word_and_no_smaller_does(max_error, digits, threshold):
     labels, probabilities = made_up(400, 3, digits)
-    band = unsure_band(labels, probabilities, threshold, max_error)
+    band = abstention_band(labels, probabilities, threshold, max_error)
     distance = np.abs(logit(probabilities) - logit(threshold))
     wrong = (probabilities >= threshold) != (labels == 1)
     errors = {d: wrong[distance >= d].mean() for d in np.unique(distance)}
@@ -261,13 +261,13 @@ def test_band_keeps_its_word_and_no_smaller_does(max_error, digits, threshold):
 
 def test_band_by_hand():
     labels, probabilities = np.array([1, 0, 1, 0]), np.array([0.9, 0.2, 0.3, 0.55])
-    assert unsure_band(labels, probabilities, 0.5, 0.5) == 0
-    assert np.exp(unsure_band(labels, probabilities, 0.5, 0.4)) == pytest.approx(7 / 3)
-    assert np.exp(unsure_band(labels, probabilities, 0.5, 0)) == pytest.approx(4)
-    assert unsure_band(labels, 1 - probabilities, 0.5, 0.1) is None
+    assert abstention_band(labels, probabilities, 0.5, 0.5) == 0
+    assert np.exp(abstention_band(labels, probabilities, 0.5, 0.4)) == pytest.approx(7 / 3)
+    assert np.exp(abstention_band(labels, probabilities, 0.5, 0)) == pytest.approx(4)
+    assert abstention_band(labels, 1 - probabilities, 0.5, 0.1) is None
     for max_error in (-0.1, 1.1, np.nan):
         with pytest.raises(ValueError, match="share of errors"):
-            unsure_band(labels, probabilities, 0.5, max_error)
+            abstention_band(labels, probabilities, 0.5, max_error)
 
 
 def test_verdicts():

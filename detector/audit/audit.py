@@ -153,7 +153,7 @@ def codec_warnings(codecs: dict[str, dict[str, int]]) -> list[str]:
 
 
 def channel_statistics(table: pd.DataFrame, moments: np.ndarray) -> dict[str, Any]:
-    """Give mean and deviation of the pixels of each class by channel (R, G, B), 0 to 255.
+    """Give mean and std of the pixels of each class by channel (R, G, B), 0 to 255.
 
     table: column label. moments: float64 N,2,3 of decode.channel_moments, row for row.
     """
@@ -161,9 +161,9 @@ def channel_statistics(table: pd.DataFrame, moments: np.ndarray) -> dict[str, An
     for label, name in enumerate(CLASSES):
         of_class = moments[(table["label"] == label).to_numpy()]
         mean, square = of_class.mean(axis=0) if len(of_class) else np.zeros((2, 3))
-        deviation = np.sqrt(np.maximum(square - mean**2, 0))
+        std = np.sqrt(np.maximum(square - mean**2, 0))
         result[name] = {
             "mean": [round(float(v) + 128, 3) for v in mean],
-            "deviation": [round(float(v), 3) for v in deviation],
+            "std": [round(float(v), 3) for v in std],
         }
     return result

@@ -137,7 +137,7 @@ def _near(first: np.ndarray, second: np.ndarray, rms: float) -> Iterator[tuple[i
         a = np.flatnonzero(near.any(axis=1))
         b = near[a].argmax(axis=1)
         # Taken apart, the last bits do not depend on the kind of processor.
-        measured = (first[a] - second[b]).std(axis=(1, 2)) <= rms  # the deviation takes means off
+        measured = (first[a] - second[b]).std(axis=(1, 2)) <= rms  # the std takes means off
         near[a, b] = False
         near[a[measured]] = False
         yield from zip(a[measured], b[measured], strict=True)

@@ -107,9 +107,9 @@ class Network:
 
     def _draw(self, pixels: np.ndarray, probability: np.ndarray, names: list[str]) -> None:
         # What is explained of an UNSURE image, too, is the side of the threshold that it is on.
-        called = probability >= self._detector.description.decision.threshold
+        predicted = probability >= self._detector.description.decision.threshold
         for name, image, heat in zip(
-            names, pixels, self._detector.explain(pixels, called.astype(np.uint8)), strict=True
+            names, pixels, self._detector.explain(pixels, predicted.astype(np.uint8)), strict=True
         ):
             _write(name, overlay_png(image, heat))
 

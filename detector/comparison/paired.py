@@ -101,7 +101,7 @@ def paired_tests(
 def add_robustness(
     pairs: dict[str, dict[str, Any]], labels: np.ndarray, right: dict[str, np.ndarray]
 ) -> None:
-    """Add to each pair of `paired_tests` the difference in mean accuracy over damaged images.
+    """Add to each pair of `paired_tests` the difference in mean accuracy over corrupted images.
 
     labels: n. right: bool (levels, n) by name, see robustness.rightness.
     """
@@ -132,7 +132,7 @@ def _robustness_in_words(found: dict[str, Any] | None) -> str:
         return ""
     gain = found["corrupted"]
     return (
-        f"; mean accuracy over damaged images differs by {percent(gain['value'], '+')} points "
+        f"; mean accuracy over corrupted images differs by {percent(gain['value'], '+')} points "
         f"({percent(gain['low'], '+')} to {percent(gain['high'], '+')}, n = {gain['n']:,})"
     )
 

@@ -22,8 +22,8 @@ class Result:
 
     metrics: at threshold 0.5, as in the paper. without_leaked: the same, of the test images that
     are not in train or val; None where none is. size: of cost.size. test: predictions. calibrated:
-    float64 N. right: bool N, at the frozen threshold. damaged: a row a corruption and level.
-    damaged_labels: n. damaged_right: bool (levels, n), the undamaged ones first.
+    float64 N. right: bool N, at the frozen threshold. corrupted: a row a corruption and level.
+    corrupted_labels: n. corrupted_right: bool (levels, n), the clean ones first.
     """
 
     metrics: dict[str, Any]
@@ -34,9 +34,9 @@ class Result:
     calibrated: np.ndarray
     right: np.ndarray
     history: pd.DataFrame
-    damaged: pd.DataFrame
-    damaged_labels: np.ndarray
-    damaged_right: np.ndarray
+    corrupted: pd.DataFrame
+    corrupted_labels: np.ndarray
+    corrupted_right: np.ndarray
 
 
 def read_result(folder: Path) -> Result:
@@ -50,10 +50,10 @@ def read_result(folder: Path) -> Result:
         metrics_at_half = found["test"] | {"validation_accuracy": validation["accuracy"]}
         metrics_at_half["intervals"]["validation_accuracy"] = validation["intervals"]["accuracy"]
         history = long_history(folder / "test/history.csv")
-        damaged = pd.read_csv(folder / "robustness/table.csv", dtype={"level": str})
+        corrupted = pd.read_csv(folder / "robustness/table.csv", dtype={"level": str})
         labels = np.load(folder / "robustness/labels.npy", allow_pickle=False)
         raw = np.load(folder / "robustness/probabilities.npy", allow_pickle=False)
-        if why := why_not_finite([*_numbers(damaged), ("probabilities.npy", raw)]):
+        if why := why_not_finite([*_numbers(corrupted), ("probabilities.npy", raw)]):
             raise ValueError(why)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExpectedError(
@@ -69,14 +69,14 @@ def read_result(folder: Path) -> Result:
         calibrated=judgement.calibrated_probabilities(test, decision),
         right=robustness.rightness(test["label"], test["probability"], decision),
         history=history,
-        damaged=damaged,
-        damaged_labels=labels,
-        damaged_right=robustness.rightness(labels, raw, decision),
+        corrupted=corrupted,
+        corrupted_labels=labels,
+        corrupted_right=robustness.rightness(labels, raw, decision),
     )
 
 
 def require_same_images(results: dict[str, Result]) -> None:
-    """Raise ExpectedError unless all judged the same test and damaged images, as pairs must have.
+    """Raise ExpectedError unless all judged the same test and corrupted images, as pairs must have.
 
     results: by what a message calls them.
     """
@@ -84,8 +84,8 @@ def require_same_images(results: dict[str, Result]) -> None:
     for other, found in others:
         if not (
             one.test[["name", "label"]].equals(found.test[["name", "label"]])
-            and np.array_equal(one.damaged_labels, found.damaged_labels)
-            and one.damaged_right.shape == found.damaged_right.shape
+            and np.array_equal(one.corrupted_labels, found.corrupted_labels)
+            and one.corrupted_right.shape == found.corrupted_right.shape
         ):
             raise ExpectedError(
                 f"{first} and {other} judged different images; a paired test needs the same data, "

@@ -28,7 +28,7 @@ LEVEL_COLUMNS = ["corruption", "level", "severity"]
 _STRENGTH: dict[str, Callable[..., tuple[float, ...]]] = {
     "jpeg": lambda quality: (-quality,),
     "blur": lambda sigma: (sigma,),
-    "noise": lambda deviation: (deviation,),
+    "noise": lambda std: (std,),
     "rescale": lambda factor: (-factor,),
     "blur_then_jpeg": lambda sigma, quality: (sigma, -quality),
 }
@@ -144,9 +144,9 @@ def corrupt(
             return _jpeg(images, quality)
         case "blur", (sigma,):
             return _blur(images, sigma)
-        case "noise", (deviation,):
+        case "noise", (std,):
             rows = np.arange(len(images)) if rows is None else rows
-            return _noise(images, deviation, seed, rows)
+            return _noise(images, std, seed, rows)
         case "rescale", (factor,):
             return _rescale(images, factor)
         case "blur_then_jpeg", (sigma, quality):
@@ -171,12 +171,12 @@ def _blur(images: np.ndarray, sigma: float) -> np.ndarray:
     return _pixels(smooth)
 
 
-def _noise(images: np.ndarray, deviation: float, seed: int, rows: np.ndarray) -> np.ndarray:
+def _noise(images: np.ndarray, std: float, seed: int, rows: np.ndarray) -> np.ndarray:
     noisy = np.empty_like(images)
-    key = round(deviation * 1e6)  # the value, not its place in a list that may grow
+    key = round(std * 1e6)  # the value, not its place in a list that may grow
     for pixels, row, out in zip(images, rows, noisy, strict=True):
         rng = np.random.default_rng([seed, key, int(row)])
-        out[:] = _pixels(pixels + rng.normal(0, 255 * deviation, pixels.shape))
+        out[:] = _pixels(pixels + rng.normal(0, 255 * std, pixels.shape))
     return noisy
 
 

@@ -77,10 +77,10 @@ class Judge:
         images = opened.pixels[np.newaxis]
         predicted = detector.predict(images)
         probability, verdict = float(predicted.probability[0]), str(predicted.verdict[0])
-        called = int(probability >= model.decision.threshold)
+        predicted = int(probability >= model.decision.threshold)
         warned = wording.warnings(opened, detector.unfamiliar(images, [opened.codec])[0])
         of_100 = detector.of_100(probability)
-        heat = detector.explain(images, np.array([called]))[0]
+        heat = detector.explain(images, np.array([predicted]))[0]
         return {
             "model": name,
             "verdict": verdict,
@@ -89,7 +89,7 @@ class Judge:
             "unsure": wording.unsure_zone(model.decision),
             "warnings": warned,
             **wording.sentences(model, verdict, probability, of_100, bool(warned)),
-            **wording.captions(opened, name, model.classes[called], cold=not heat.any()),
+            **wording.captions(opened, name, model.classes[predicted], cold=not heat.any()),
             "seen": png_uri(opened.pixels),
             "heat": png_uri(overlay(opened.pixels, heat)),
         }

@@ -19,7 +19,7 @@ def summary(model: ModelDescription) -> str:
     """Say in two sentences what a model was trained on and how good it is."""
     images, test = model.data.training_images, model.test
     side = model.image_size
-    right = test.fake_called_fake + test.real_called_real
+    right = test.fake_predicted_fake + test.real_predicted_real
     return (
         f"Trained on {images.REAL + images.FAKE:,} images of {side}x{side} pixels of the data "
         f"set “{model.data.name}”. Right on {right:,} of {test.n:,} test images of the same set."
@@ -70,7 +70,7 @@ def _spelled_out(sentence: str) -> str:
 def facts(model: ModelDescription) -> list[tuple[str, str]]:
     """Give the particulars of a model: pairs of a name and a value."""
     rule, images, versions = model.decision, model.data.training_images, model.versions
-    band = "none" if rule.unsure_band is None else f"{rule.unsure_band:.4g} nats"
+    band = "none" if rule.abstain is None else f"{rule.abstain:.4g} nats"
     return [
         ("Network", f"{model.settings.builder}, input {model.settings.input_size} pixels"),
         ("Data set", model.data.name),
@@ -91,9 +91,9 @@ def share(part: int, whole: int) -> str:
 
 def unsure_zone(rule: DecisionRule) -> tuple[float, float] | None:
     """Give the probabilities of REAL between which an image is UNSURE; None: there are none."""
-    if rule.unsure_band is None:
+    if rule.abstain is None:
         return 0.0, 1.0
-    return unsure_range(rule.threshold, rule.unsure_band) if rule.unsure_band else None
+    return unsure_range(rule.threshold, rule.abstain) if rule.abstain else None
 
 
 def sentences(
@@ -127,16 +127,16 @@ def _of_100(fake: int, n: int, is_unlike: bool) -> str:
     return f"{said} This image is unlike them, so it may be otherwise." if is_unlike else said
 
 
-def captions(opened: Opened, name: str, called: str, cold: bool) -> dict[str, str]:
+def captions(opened: Opened, name: str, predicted: str, cold: bool) -> dict[str, str]:
     """Give what stands below the pictures and the answer.
 
-    name: of the model. called: the class that the heat explains. cold: no place spoke for it.
+    name: of the model. predicted: the class that the heat explains. cold: no place spoke for it.
     """
     side = len(opened.pixels)
     done = [f"Model {name}", f"file of {opened.width}x{opened.height} pixels", *opened.changes]
     return {
         "seen_caption": f"What the model sees: {side}x{side} pixels",
-        "heat_caption": f"{'No place' if cold else 'Bright: what'} spoke for {called}",
+        "heat_caption": f"{'No place' if cold else 'Bright: what'} spoke for {predicted}",
         "done": f"{', '.join(done)}.",
     }
 

@@ -106,8 +106,8 @@ def _of_block(images: np.ndarray) -> np.ndarray:
 
 def _colourfulness(red_green: np.ndarray, yellow_blue: np.ndarray) -> np.ndarray:
     both = np.stack([red_green, yellow_blue], axis=1)
-    deviation = np.sqrt(both.var(axis=(2, 3)).sum(axis=1))
-    return deviation + 0.3 * np.hypot(*both.mean(axis=(2, 3)).T)
+    std = np.sqrt(both.var(axis=(2, 3)).sum(axis=1))
+    return std + 0.3 * np.hypot(*both.mean(axis=(2, 3)).T)
 
 
 def _detail(luma: np.ndarray) -> np.ndarray:

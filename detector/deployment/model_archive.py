@@ -53,7 +53,7 @@ class DecisionRule(_Part):
     temperature: float = Field(gt=0)
     goal: str = Field(max_length=32)
     threshold: Share
-    unsure_band: Annotated[float, Field(ge=0)] | None
+    abstain: Annotated[float, Field(ge=0)] | None
     sure_error: Share
     n: Count
 
@@ -72,24 +72,24 @@ class TrainingData(_Part):
 
 
 class ResultOnTest(_Part):
-    """Test images by what they are and what they are called at the frozen threshold.
+    """Test images by what they are and what they are predicted at the frozen threshold.
 
     accuracy: share of right calls, those among them that are UNSURE as well. unsure: how many are.
     """
 
     n: int = Field(ge=1)
     accuracy: Share
-    fake_called_fake: Count
-    fake_called_real: Count
-    real_called_fake: Count
-    real_called_real: Count
+    fake_predicted_fake: Count
+    fake_predicted_real: Count
+    real_predicted_fake: Count
+    real_predicted_real: Count
     unsure: Count
 
     @classmethod
-    def of(cls, labels: np.ndarray, called: np.ndarray, verdicts: np.ndarray) -> Self:
-        """Count. labels, called: N, 0 = FAKE, 1 = REAL. verdicts: str N, UNSURE among them."""
-        counts = np.bincount(2 * labels.astype(int) + called.astype(int), minlength=4).tolist()
-        names = [f"{a.lower()}_called_{b.lower()}" for a in CLASSES for b in CLASSES]
+    def of(cls, labels: np.ndarray, predicted: np.ndarray, verdicts: np.ndarray) -> Self:
+        """Count. labels, predicted: N, 0 = FAKE, 1 = REAL. verdicts: str N, UNSURE among them."""
+        counts = np.bincount(2 * labels.astype(int) + predicted.astype(int), minlength=4).tolist()
+        names = [f"{a.lower()}_predicted_{b.lower()}" for a in CLASSES for b in CLASSES]
         return cls(
             n=len(labels),
             accuracy=(counts[0] + counts[3]) / len(labels),

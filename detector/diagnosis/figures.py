@@ -19,7 +19,7 @@ def confusion_matrix(confusion: dict[str, int], title: str, path: str | os.PathL
     confusion: `confusion` of metrics.classification_metrics.
     """
     order = tuple(reversed(CLASSES))
-    counts = np.array([[confusion[f"{a}_called_{c}"] for c in order] for a in order])
+    counts = np.array([[confusion[f"{a}_predicted_{c}"] for c in order] for a in order])
     shares = counts / counts.sum(axis=1, keepdims=True)
     words = [
         [f"{n:,}\n{s:.2%}" for n, s in zip(*rows, strict=True)]

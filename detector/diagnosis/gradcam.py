@@ -1,4 +1,4 @@
-"""Grad-CAM: which parts of an image spoke for what the network called it.
+"""Grad-CAM: which parts of an image spoke for what the network predicted it.
 
 R. R. Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
 Localization", ICCV 2017, equations 1 and 2.
@@ -20,15 +20,15 @@ def grad_cam(
     model: keras.Model,
     images: np.ndarray,
     minimum_map: int = 4,
-    called: np.ndarray | None = None,
+    predicted: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Give a map of heat for each image: where the evidence for its called class lies.
+    """Give a map of heat for each image: where the evidence for its predicted class lies.
 
-    model: of model.build_model. images: uint8 N,S,S,3. minimum_map: see `explained_layer`. called:
-    N, 0 = FAKE, 1 = REAL, the class to explain; None: REAL where the network says 0.5 or more.
-    What is explained is the logit of that class: for FAKE minus the logit of REAL. Returns float32
-    N,S,S, 0 to 1: 1 is the hottest place of each image, all 0 means that no place spoke for the
-    class. Images are independent of each other. Raises ValueError for another kind of network.
+    model: of model.build_model. images: uint8 N,S,S,3. minimum_map: see `explained_layer`.
+    predicted: N, 0 = FAKE, 1 = REAL, the class to explain; None: REAL where the network says 0.5 or
+    more. What is explained is the logit of that class: for FAKE minus the logit of REAL. Returns
+    float32 N,S,S, 0 to 1: 1 is the hottest place of each image, all 0 means that no place spoke for
+    the class. Images are independent of each other. Raises ValueError for another kind of network.
     """
     network = _split(model, minimum_map)
     side = images.shape[1]
@@ -36,10 +36,10 @@ def grad_cam(
     for first in range(0, len(images), BATCH):
         rows = slice(first, min(first + BATCH, len(images)))
         features = network.features(images[rows])
-        if called is None:
+        if predicted is None:
             real = keras.ops.convert_to_numpy(network.logit(features)) >= 0
         else:
-            real = np.asarray(called[rows]) == 1
+            real = np.asarray(predicted[rows]) == 1
         sign = np.where(real, 1, -1).astype(np.float32)
 
         def evidence(features: Any, sign: np.ndarray = sign) -> Any:
@@ -74,11 +74,11 @@ def confident(
     """Choose the most confident right and wrong images of each class.
 
     labels: N, 0 = FAKE, 1 = REAL. calibrated: N, probabilities of REAL. threshold: at or above it
-    an image is called REAL. Returns rows, at most `each`, most confident first and ties by row,
+    an image is predicted REAL. Returns rows, at most `each`, most confident first and ties by row,
     of "REAL, right", "REAL, wrong", "FAKE, right" and "FAKE, wrong"; the class is the actual one.
     """
     labels, calibrated = np.asarray(labels), np.asarray(calibrated)
-    called = calibrated >= threshold
+    predicted = calibrated >= threshold
     order = {
         True: np.argsort(-calibrated, kind="stable"),
         False: np.argsort(calibrated, kind="stable"),
@@ -87,7 +87,7 @@ def confident(
     for label in (1, 0):
         for right in (True, False):
             rows = order[right == bool(label)]
-            fits = (labels == label) & ((called == label) == right)
+            fits = (labels == label) & ((predicted == label) == right)
             chosen[f"{CLASSES[label]}, {'right' if right else 'wrong'}"] = rows[fits[rows]][:each]
     return chosen
 

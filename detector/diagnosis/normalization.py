@@ -22,7 +22,7 @@ class LayerStatistics:
     """How far the moving statistics of one layer are from those of the images.
 
     mean: mean over channels of |moving mean - batch mean| in moving deviations, so that 1 shifts a
-    channel by a whole deviation. variance: mean over channels of |ln(moving / batch variance)|, so
+    channel by a whole std. variance: mean over channels of |ln(moving / batch variance)|, so
     that 0.7 is a factor of two. Both with the layer's epsilon added to the variances.
     """
 
@@ -99,9 +99,9 @@ def _distances(layer: Any, x: np.ndarray) -> LayerStatistics:
 
 
 def activations(model: keras.Model, images: np.ndarray) -> dict[str, dict[str, float]]:
-    """Give mean and deviation of the activations at three depths of the backbone, after training.
+    """Give mean and std of the activations at three depths of the backbone, after training.
 
-    images: uint8 N,S,S,3. spread: the deviation between images of a unit's value, mean over units:
+    images: uint8 N,S,S,3. spread: the std between images of a unit's value, mean over units:
     0 where all images look the same to the network. depths: of the layers with maps N,h,w,C.
     """
     backbone = backbone_of(model)
@@ -115,7 +115,7 @@ def activations(model: keras.Model, images: np.ndarray) -> dict[str, dict[str, f
         found[name] = {
             "layer": layer.name,
             "mean": float(values.mean()),
-            "deviation": float(values.std()),
+            "std": float(values.std()),
             "spread": float(values.std(axis=0).mean()),
         }
     return found

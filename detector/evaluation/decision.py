@@ -10,13 +10,13 @@ import numpy as np
 from detector.base.errors import ExpectedError
 from detector.base.files import write_json
 from detector.evaluation.calibration import apply_temperature, fit_temperature
-from detector.evaluation.selective import choose_threshold, unsure_band, verdicts
+from detector.evaluation.selective import abstention_band, choose_threshold, verdicts
 
 LARGEST = sys.float_info.max
 RANGES = {
     "temperature": (sys.float_info.min, LARGEST),
     "threshold": (0, 1),
-    "unsure_band": (0, LARGEST),
+    "abstain": (0, LARGEST),
     "sure_error": (0, 1),
     "n": (1, LARGEST),
 }
@@ -27,7 +27,7 @@ class Decision:
     """What turns the raw probability of REAL into a probability to show and a verdict.
 
     temperature: of the calibration. goal: what the threshold was chosen for. threshold: on the
-    calibrated probability, at or above which an image is called REAL. unsure_band: distance from
+    calibrated probability, at or above which an image is predicted REAL. abstain: distance from
     the threshold, in nats of the calibrated logit, within which it is UNSURE; None, always.
     sure_error: share of errors on validation that the band allows. n: validation images.
     """
@@ -35,7 +35,7 @@ class Decision:
     temperature: float
     goal: str
     threshold: float
-    unsure_band: float | None
+    abstain: float | None
     sure_error: float
     n: int
 
@@ -45,7 +45,7 @@ class Decision:
 
     def verdicts(self, calibrated: np.ndarray) -> np.ndarray:
         """Give "REAL", "FAKE" or "UNSURE" for each calibrated probability."""
-        return verdicts(calibrated, self.threshold, self.unsure_band)
+        return verdicts(calibrated, self.threshold, self.abstain)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON, at full precision: rounding could move the threshold past an image."""
@@ -61,7 +61,7 @@ def decide(labels: np.ndarray, probabilities: np.ndarray, goal: str, sure_error:
     temperature = fit_temperature(labels, probabilities)
     calibrated = apply_temperature(probabilities, temperature)
     threshold = choose_threshold(labels, calibrated, goal)
-    band = unsure_band(labels, calibrated, threshold, sure_error)
+    band = abstention_band(labels, calibrated, threshold, sure_error)
     return Decision(temperature, goal, threshold, band, sure_error, len(labels))
 
 
@@ -84,7 +84,7 @@ def _check(decision: Decision) -> None:
         raise ValueError(f"goal is {decision.goal}, no text")
     for name, (low, high) in RANGES.items():
         value = getattr(decision, name)
-        if name == "unsure_band" and value is None:
+        if name == "abstain" and value is None:
             continue
         if not isinstance(value, int | float) or not low <= value <= high:
             raise ValueError(f"{name} is {value}, no number from {low} to {high}")

@@ -45,15 +45,15 @@ def proportion_intervals(
 ) -> dict[str, Interval]:
     """Return the metrics at a threshold with their intervals and n, by name.
 
-    confusion: counts by "FAKE_called_REAL" and so on, as evaluation.metrics gives them. accuracy,
-    precision, recall and specificity have Wilson's interval; n is what the metric is a share of:
-    all images, those called REAL, the REAL, the FAKE. Where n is 0 the value is 0, as in
-    evaluation.metrics, and the interval 0 to 1. balanced_accuracy and f1 (of REAL) rise with recall
-    and specificity: of an end of theirs, the squares of what the ends of the two change are added.
-    They have n_fake and n_real besides. Raises ValueError as `wilson` does.
+    confusion: counts by "FAKE_predicted_REAL" and so on, as evaluation.metrics gives them.
+    accuracy, precision, recall and specificity have Wilson's interval; n is what the metric is a
+    share of: all images, those predicted REAL, the REAL, the FAKE. Where n is 0 the value is 0, as
+    in evaluation.metrics, and the interval 0 to 1. balanced_accuracy and f1 (of REAL) rise with
+    recall and specificity: of an end of theirs, the squares of what the ends of the two change are
+    added. They have n_fake and n_real besides. Raises ValueError as `wilson` does.
     """
     count = {
-        (actual, said): confusion[f"{CLASSES[actual]}_called_{CLASSES[said]}"]
+        (actual, said): confusion[f"{CLASSES[actual]}_predicted_{CLASSES[said]}"]
         for actual in (FAKE, REAL)
         for said in (FAKE, REAL)
     }
@@ -71,8 +71,8 @@ def proportion_intervals(
         return (recall + specificity) / 2
 
     def f1(recall: float, specificity: float) -> float:
-        called = recall * n_real + (1 - specificity) * n_fake
-        return 2 * recall * n_real / max(called + n_real, float_info.min)
+        predicted = recall * n_real + (1 - specificity) * n_fake
+        return 2 * recall * n_real / max(predicted + n_real, float_info.min)
 
     parts = found["recall"], found["specificity"]
     of_both = {"n": n_fake + n_real, "n_fake": n_fake, "n_real": n_real}
@@ -152,8 +152,8 @@ def paired_mean(
 ) -> Interval:
     """Return the mean score of a minus that of b, -1 to 1, with its interval.
 
-    is_real: bool N, both classes present. scores: bool N, whether an image was called rightly, or
-    float N, how often of all times. Raises ValueError for other shapes, and as `mean_interval`.
+    is_real: bool N, both classes present. scores: bool N, whether an image was predicted rightly,
+    or float N, how often of all times. Raises ValueError for other shapes, and as `mean_interval`.
     """
     a, b = np.asarray(scores_a, np.float64), np.asarray(scores_b, np.float64)
     if not a.shape == b.shape == is_real.shape:

@@ -28,12 +28,12 @@ from detector.evaluation.resampling import bootstrap_metrics
 
 
 def rightness(labels: np.ndarray, probabilities: np.ndarray, decision: Decision) -> np.ndarray:
-    """Tell at which level which image is called rightly, bool (L, N).
+    """Tell at which level which image is predicted rightly, bool (L, N).
 
     labels: N, 0 = FAKE, 1 = REAL. probabilities: raw, float (L, N).
     """
-    called_real = decision.calibrate(probabilities) >= float(decision.threshold)
-    return called_real == (np.asarray(labels) == REAL)
+    predicted_real = decision.calibrate(probabilities) >= float(decision.threshold)
+    return predicted_real == (np.asarray(labels) == REAL)
 
 
 def level_table(
@@ -48,7 +48,7 @@ def level_table(
 
     labels: N. probabilities: raw, float32 (L, N). levels: L rows with corruption, level, severity;
     the first is none, clean. Columns: those three, n, accuracy, accuracy_low, accuracy_high,
-    roc_auc, roc_auc_low, roc_auc_high, fake_recall (share of FAKE called FAKE), real_recall.
+    roc_auc, roc_auc_low, roc_auc_high, fake_recall (share of FAKE predicted FAKE), real_recall.
     resamples, seed: of the bootstrap. Raises ValueError when shapes do not fit, the first level is
     not clean, a class is missing, a probability is not within 0 to 1, or `resamples` is less than
     1.
@@ -79,7 +79,7 @@ def level_table(
 def from_clean(table: pd.DataFrame) -> pd.DataFrame:
     """Give each corruption's levels, after the clean one as its severity 0, for drawing curves.
 
-    table: of `level_table`. The mildest damage has severity 1.
+    table: of `level_table`. The mildest corruption has severity 1.
     """
     clean = table[table["corruption"] == "none"]
     parts = []
@@ -96,7 +96,7 @@ def summary(
     Arguments and errors are those of `level_table`; there must be a level that is not clean.
     Keys: n, images; levels, how many are corrupted; accuracy and roc_auc, the means over those;
     clean_accuracy and clean_roc_auc; by_corruption, the two means over each one's levels;
-    intervals, of accuracy (the mean over images of the share of levels at which one is called
+    intervals, of accuracy (the mean over images of the share of levels at which one is predicted
     rightly, since the levels are fixed) and of clean_accuracy (Wilson).
     """
     is_real, probabilities = _checked(labels, probabilities, levels)
@@ -171,7 +171,7 @@ def _checked(
 
 
 def _over_levels(right: np.ndarray) -> np.ndarray:
-    """Give each image's share of the corrupted levels at which it is called rightly, float64 N."""
+    """Return each image's share of the corrupted levels at which it is predicted rightly, N."""
     if len(right) < 2:
         raise ValueError("no level is corrupted, so there is no mean over such levels")
     return right[1:].mean(axis=0)

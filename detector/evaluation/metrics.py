@@ -20,27 +20,28 @@ def classification_metrics(
 ) -> dict[str, Any]:
     """Give the paper's metrics and the usual ones, all but counts between 0 and 1.
 
-    labels: N, 0 = FAKE, 1 = REAL, both present. probabilities: float N of REAL. An image is called
-    REAL when its probability is at least `threshold`. precision, recall and f1 are those of REAL,
-    as in the paper's table, and specificity is the recall of FAKE; `fake` has the same three with
-    FAKE as the positive class. log_loss is in nats. A precision without any positive call is 0.
+    labels: N, 0 = FAKE, 1 = REAL, both present. probabilities: float N of REAL. An image is
+    predicted REAL when its probability is at least `threshold`. precision, recall and f1 are those
+    of REAL, as in the paper's table, and specificity is the recall of FAKE; `fake` has the same
+    three with FAKE as the positive class. log_loss is in nats. A precision without any positive
+    call is 0.
     """
-    called = (probabilities >= threshold).astype(int)
-    confusion = sk.confusion_matrix(labels, called, labels=[FAKE, REAL])
+    predicted = (probabilities >= threshold).astype(int)
+    confusion = sk.confusion_matrix(labels, predicted, labels=[FAKE, REAL])
     by_class = {
         label: {
-            "precision": sk.precision_score(labels, called, pos_label=label, zero_division=0),
-            "recall": sk.recall_score(labels, called, pos_label=label, zero_division=0),
-            "f1": sk.f1_score(labels, called, pos_label=label, zero_division=0),
+            "precision": sk.precision_score(labels, predicted, pos_label=label, zero_division=0),
+            "recall": sk.recall_score(labels, predicted, pos_label=label, zero_division=0),
+            "f1": sk.f1_score(labels, predicted, pos_label=label, zero_division=0),
         }
         for label in (FAKE, REAL)
     }
     result = {
         "n": len(labels),
-        "accuracy": sk.accuracy_score(labels, called),
+        "accuracy": sk.accuracy_score(labels, predicted),
         **by_class[REAL],
         "specificity": by_class[FAKE]["recall"],
-        "balanced_accuracy": sk.balanced_accuracy_score(labels, called),
+        "balanced_accuracy": sk.balanced_accuracy_score(labels, predicted),
         "roc_auc": sk.roc_auc_score(labels, probabilities),
         "average_precision": sk.average_precision_score(labels, probabilities),
         "log_loss": log_loss(labels, probabilities),
@@ -49,7 +50,7 @@ def classification_metrics(
             "average_precision": sk.average_precision_score(1 - labels, -probabilities),
         },
         "confusion": {
-            f"{CLASSES[actual]}_called_{CLASSES[said]}": int(confusion[actual, said])
+            f"{CLASSES[actual]}_predicted_{CLASSES[said]}": int(confusion[actual, said])
             for actual in (FAKE, REAL)
             for said in (FAKE, REAL)
         },

@@ -153,10 +153,10 @@ def intervals(
     Raises ValueError as those do.
     """
     is_real, probabilities = checked(labels, probabilities, both=True)
-    called = probabilities >= float(threshold)
+    predicted = probabilities >= float(threshold)
     confusion = {
-        f"{CLASSES[actual]}_called_{CLASSES[said]}": int(
-            np.count_nonzero((is_real == actual) & (called == said))
+        f"{CLASSES[actual]}_predicted_{CLASSES[said]}": int(
+            np.count_nonzero((is_real == actual) & (predicted == said))
         )
         for actual in (FAKE, REAL)
         for said in (FAKE, REAL)
@@ -179,7 +179,7 @@ def paired_difference(
     """Return accuracy and roc_auc of a minus those of b, -1 to 1, with intervals.
 
     probabilities_a, probabilities_b: raw ones, since calibration makes the surest images equal.
-    right_a, right_b: bool N, which images were called rightly. Both detectors are of the same
+    right_a, right_b: bool N, which images were predicted rightly. Both detectors are of the same
     images, so what makes an image hard for both cancels. Each is value, low, high, n, n_fake and
     n_real. Raises ValueError as `bootstrap_metrics` does, and for other shapes.
     """

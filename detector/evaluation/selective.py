@@ -1,8 +1,8 @@
 """Where to cut the probabilities, and when to say nothing: chosen on validation images.
 
 All on numpy arrays: labels N, 0 = FAKE, 1 = REAL; probabilities N of REAL, 0 to 1. An image is
-called REAL when its probability is at least the threshold, else FAKE. Users ask "is it fake?", so
-a false positive is a photograph, REAL, that is called FAKE.
+predicted REAL when its probability is at least the threshold, else FAKE. Users ask "is it fake?",
+so a false positive is a photograph, REAL, that is predicted FAKE.
 """
 
 import numpy as np
@@ -25,7 +25,8 @@ def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, goal: str | 
       middle of the gap between two neighbouring probabilities, in logits, as the band of UNSURE is
       measured, so that the choice is the same at any temperature. Of equally good gaps the widest
       is taken, of equally wide ones the lowest. 0.5 if no gap beats calling all images the same.
-    - "fpr_X" is the largest at which the share of the REAL images called FAKE is at most X. It is
+    - "fpr_X" is the largest at which the share of the REAL images predicted FAKE is at most X. It
+    is
       therefore one of their probabilities, the one of rank floor(X * n) from below, from 0.
 
     The result is exact in the width of the probabilities, so that float32 compares as float64.
@@ -60,7 +61,7 @@ def _balanced_threshold(is_real: np.ndarray, probabilities: np.ndarray) -> float
     low, high = scores[cut : cut + 2]
     middle = scores.dtype.type(expit(logits[cut : cut + 2].mean()))
     # No middle parts neighbouring floats, or two beyond the range of logits; `low` itself would be
-    # called REAL.
+    # predicted REAL.
     return float(middle if low < middle <= high else high)
 
 
@@ -99,7 +100,7 @@ def coverage_at_risk(table: pd.DataFrame, max_risk: float) -> float:
     return float(table.loc[table["risk"] <= max_risk, "coverage"].to_numpy().max(initial=0))
 
 
-def unsure_band(
+def abstention_band(
     labels: np.ndarray, probabilities: np.ndarray, threshold: float, max_error: float
 ) -> float | None:
     """Give the smallest distance from the threshold at which to be sure, on validation images.
@@ -121,10 +122,10 @@ def unsure_band(
 def verdicts(probabilities: np.ndarray, threshold: float, band: float | None = 0.0) -> np.ndarray:
     """Call each image "REAL", "FAKE" or "UNSURE": str N.
 
-    band: of `unsure_band`; an image nearer to the threshold is UNSURE, and with None all are. An
-    image that is not is called as everywhere else, REAL when p >= threshold.
+    band: of `abstention_band`; an image nearer to the threshold is UNSURE, and with None all are.
+    An image that is not is predicted as everywhere else, REAL when p >= threshold.
     """
     probabilities = np.asarray(probabilities)
-    called = np.where(probabilities >= float(threshold), CLASSES[REAL], CLASSES[FAKE])
+    predicted = np.where(probabilities >= float(threshold), CLASSES[REAL], CLASSES[FAKE])
     unsure = _distance(probabilities, threshold) < (np.inf if band is None else band)
-    return np.where(unsure, UNSURE, called)
+    return np.where(unsure, UNSURE, predicted)

@@ -77,19 +77,21 @@ class Detector:
         probability = self.decision.calibrate(raw)
         return Predictions(raw, probability, self.decision.verdicts(probability))
 
-    def explain(self, images: np.ndarray, called: np.ndarray) -> np.ndarray:
-        """Show which places of each image spoke for what it is called (Grad-CAM).
+    def explain(self, images: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """Show which places of each image spoke for what it is predicted (Grad-CAM).
 
-        images: as for `predict`. called: N, 0 = FAKE, 1 = REAL. Returns float32 N,S,S, 0 to 1; see
-        networks.gradcam. Raises ValueError for other arrays.
+        images: as for `predict`. predicted: N, 0 = FAKE, 1 = REAL. Returns float32 N,S,S, 0 to 1;
+        see networks.gradcam. Raises ValueError for other arrays.
         """
         self._check(images)
-        called = np.asarray(called)
-        if called.shape != (len(images),) or not np.isin(called, (0, 1)).all():
-            raise ValueError(f"called is 0 or 1 for each of {len(images)} images, not {called}")
+        predicted = np.asarray(predicted)
+        if predicted.shape != (len(images),) or not np.isin(predicted, (0, 1)).all():
+            raise ValueError(
+                f"predicted is 0 or 1 for each of {len(images)} images, not {predicted}"
+            )
         from detector.diagnosis.gradcam import grad_cam
 
-        return grad_cam(self.network, images, called=called)
+        return grad_cam(self.network, images, predicted=predicted)
 
     def unfamiliar(
         self, images: np.ndarray, codecs: Sequence[str] | None = None

@@ -39,16 +39,16 @@ def meaning(model: "ModelDescription") -> list[str]:
     """Say in sentences what the frozen threshold, UNSURE and the test set's figures mean."""
     rule, test = model.decision, model.test
     real, fake = (
-        test.real_called_real + test.real_called_fake,
-        test.fake_called_fake + test.fake_called_real,
+        test.real_predicted_real + test.real_predicted_fake,
+        test.fake_predicted_fake + test.fake_predicted_real,
     )
     return [
         f"REAL means that P(REAL) is at least {100 * rule.threshold:.4g} %, FAKE that it is below: "
         f"a threshold chosen on {rule.n:,} validation images {_goal(rule.goal)}, frozen before the "
         "test.",
         _unsure(model),
-        f"On its {test.n:,} test images it called {test.real_called_fake:,} of {real:,} REAL ones "
-        f"FAKE and {test.fake_called_real:,} of {fake:,} FAKE ones REAL.",
+        f"On its {test.n:,} test images it called {test.real_predicted_fake:,} of {real:,} "
+        f"REAL ones FAKE and {test.fake_predicted_real:,} of {fake:,} FAKE ones REAL.",
         "It knows images like those of its data set and the one generator behind its fakes. Of "
         "other photographs and other generators a verdict proves nothing, however sure it looks.",
     ]
@@ -64,16 +64,16 @@ def _goal(goal: str) -> str:
 def _unsure(model: "ModelDescription") -> str:
     rule = model.decision
     errors = f"{100 * rule.sure_error:.4g} %"
-    if rule.unsure_band is None:
+    if rule.abstain is None:
         return (
             f"UNSURE is said of all: no distance from it had at most {errors} errors on validation."
         )
-    if rule.unsure_band == 0:
+    if rule.abstain == 0:
         return (
             f"UNSURE is said of no image: at that threshold at most {errors} of all validation "
             "images were called wrong."
         )
-    low, high = unsure_range(rule.threshold, rule.unsure_band)
+    low, high = unsure_range(rule.threshold, rule.abstain)
     return (
         f"UNSURE means that P(REAL) is within {percent(low)} to {percent(high)}: outside of that "
         f"at most {errors} of the validation images were called wrong."

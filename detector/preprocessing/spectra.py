@@ -33,7 +33,7 @@ class Spectra:
     """Mean log-magnitude spectra by class, "FAKE" and "REAL".
 
     magnitude: float64 S,S each, zero frequency at row and column S // 2 (`fftshift`), mean of the
-    natural logarithm of the magnitude in grey levels; white noise with a deviation of d has about
+    natural logarithm of the magnitude in grey levels; white noise with a std of d has about
     log d everywhere. standard_error: float64 S,S of each mean. radial: float64 each, the mean of
     `magnitude` over the ring of each whole number of cycles per image, 0 to the corner; rings
     beyond S / 2 are cut by the edges. counts: images.
@@ -137,7 +137,7 @@ def spectrum_peaks(spectra: Spectra, count: int = 3) -> list[dict[str, Any]]:
         {
             "frequency": [round(fy / size, 5), round(fx / size, 5)],
             "log_ratio": round(value, 5),
-            "standard_error": round(deviation, 5),
+            "standard_error": round(error, 5),
         }
-        for (fy, fx), (value, deviation) in best
+        for (fy, fx), (value, error) in best
     ]

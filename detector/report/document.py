@@ -174,7 +174,7 @@ def _results(inputs: Inputs) -> Section:
                 "counted images (accuracy, precision, recall), put together from these for "
                 "balanced accuracy and F1, a smoothed bootstrap within each class "
                 f"({inputs.params.evaluate.resamples:,} resamples) for the areas and the log loss. "
-                "n is what a figure is of: all images, those of one class, or those called so."
+                "n is what a figure is of: all images, those of one class, or those predicted so."
             ),
             report_tables.headline(inputs),
             figure(

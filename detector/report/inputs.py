@@ -40,10 +40,10 @@ class Interval(_File):
 class Confusion(_File):
     """Counts of test images by actual class and verdict."""
 
-    FAKE_called_FAKE: int
-    FAKE_called_REAL: int
-    REAL_called_FAKE: int
-    REAL_called_REAL: int
+    FAKE_predicted_FAKE: int
+    FAKE_predicted_REAL: int
+    REAL_predicted_FAKE: int
+    REAL_predicted_REAL: int
 
 
 class Intervals(_File):

@@ -97,9 +97,9 @@ def _metric_cells(metrics: Metrics) -> list[str]:
 
 
 def fake_precision(confusion: Confusion) -> Interval | None:
-    """Give the share of the images called FAKE that are, with Wilson's interval; None if none."""
-    hits = confusion.FAKE_called_FAKE
-    n = hits + confusion.REAL_called_FAKE
+    """Return the share of those predicted FAKE that are, with Wilson's interval; None if none."""
+    hits = confusion.FAKE_predicted_FAKE
+    n = hits + confusion.REAL_predicted_FAKE
     return Interval(**share_interval(hits, n)) if n else None
 
 
@@ -112,8 +112,8 @@ def pairs(inputs: Inputs) -> list[Items | Table]:
         counts, gain = pair.mcnemar, pair.difference
         tests[name] = {"mcnemar": counts.model_dump(), "difference": gain.model_dump()}
         found = [counts.both_right, counts.only_a, counts.only_b, counts.both_wrong]
-        damaged = None if pair.robustness is None else pair.robustness.corrupted
-        gaps = with_ends(gain.roc_auc, "plain"), with_ends(damaged)
+        corrupted = None if pair.robustness is None else pair.robustness.corrupted
+        gaps = with_ends(gain.roc_auc, "plain"), with_ends(corrupted)
         rows.append([name, *(f"{n:,}" for n in found), f"{counts.p_value:.2g}", *gaps])
     lines = comparison.pairs_in_words(tests).splitlines()
     columns = ["a minus b", "both right", "only a", "only b", "both wrong", "p", "AUC, a minus b",
@@ -137,12 +137,12 @@ def decision_items(decision: Decision) -> list[str]:
         "balanced": "the highest balanced accuracy (mean of the recalls of REAL and of FAKE)",
     }
     share = decision.goal.removeprefix("fpr_")
-    goal = goals.get(decision.goal, f"at most {share} of the REAL images called FAKE")
+    goal = goals.get(decision.goal, f"at most {share} of the REAL images predicted FAKE")
     lean = "too sure" if decision.temperature > 1 else "not sure enough"
     said = "says nothing to change" if decision.temperature == 1 else f"says they were {lean}"
     return [
         f"Threshold {decision.threshold:.4f} of the calibrated probability of REAL: at or above "
-        f"it an image is called REAL, below it FAKE. Goal {decision.goal!r}: {goal}.",
+        f"it an image is predicted REAL, below it FAKE. Goal {decision.goal!r}: {goal}.",
         f"Temperature {decision.temperature:.4f}, by which the logits are divided; it {said} on "
         f"the {decision.n:,} validation images.",
         _band_in_words(decision),
@@ -151,12 +151,12 @@ def decision_items(decision: Decision) -> list[str]:
 
 def _band_in_words(decision: Decision) -> str:
     allowed = f"{percent(decision.sure_error)} % errors among the answered validation images"
-    if decision.unsure_band is None:
+    if decision.abstain is None:
         return f"Unsure band: no distance from the threshold leaves at most {allowed}: all UNSURE."
-    if decision.unsure_band == 0:
+    if decision.abstain == 0:
         return f"Unsure band: none, since all images answered leave at most {allowed}."
     middle = logit(decision.threshold)
-    low, high = expit(middle - decision.unsure_band), expit(middle + decision.unsure_band)
+    low, high = expit(middle - decision.abstain), expit(middle + decision.abstain)
     return (
         f"Unsure band: between {low:.4f} and {high:.4f} the verdict is UNSURE, chosen for at most "
         f"{allowed}."
