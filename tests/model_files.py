@@ -6,8 +6,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import yaml
 
-from detector.base.arrays import SplitWriter
+from conf.compose import compose
+from detector.base.arrays import Split, SplitWriter
 from detector.base.section import ClassCounts
 from detector.deployment.familiarity import NAMES, Limits
 from detector.deployment.model_archive import (
@@ -22,6 +24,7 @@ from detector.evaluation.decision import Decision
 from detector.evaluation.headline import OF_TEST
 from detector.evaluation.predictions import COLUMNS
 from detector.networks.settings import ModelParams
+from detector.params import validate
 from tests.helpers import composed_params, random_pixels
 
 DECISION = Decision(1.25, "balanced", 0.1 + 0.2, 0.05, 0.01, 640)
@@ -109,6 +112,31 @@ def noisy_images(n: int, size: int = 32, seed: int = 0) -> np.ndarray:
     noise = np.stack([random_pixels(seed + i, size) for i in range(n)]).astype(float)
     contrast, light = rng.uniform(0.1, 0.6, (n, 1, 1, 1)), rng.uniform(20, 100, (n, 1, 1, 3))
     return (contrast * noise + light).astype(np.uint8)
+
+
+def params_of(tmp_path, *overrides):
+    """Give the composed and checked params, with overrides as for -S."""
+    compose(tmp_path / "params.yaml", list(overrides))
+    return validate(yaml.safe_load((tmp_path / "params.yaml").read_text()))
+
+
+def images(n, seed=0):
+    """Give random images, uint8 N,32,32,3."""
+    return np.random.default_rng(seed).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+
+
+def split_of(n, seed=0):
+    """Give a split of random images, every other one REAL."""
+    labels = (np.arange(n) % 2).astype(np.uint8)
+    return Split(images(n, seed), labels, np.full(n, -1, np.int8), np.array([b"x"] * n))
+
+
+def base_of(network):
+    """Give the backbone within a network of model.build_model."""
+    import keras
+
+    (base,) = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+    return base
 
 
 def make_project(folder: Path) -> np.ndarray:

@@ -18,7 +18,7 @@ from tests.helpers import coded, make_archive, random_pixels
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
-BACKBONES = ("resnet50", "inceptionv3", "cnn32")  # of the default run
+BACKBONES = ("resnet50", "bird_lotfi", "cnn32")  # of the default run
 
 
 def changed(clone):
@@ -180,13 +180,13 @@ def test_one_backbone_and_back_again(clone):
     out = clone("dvc exp run --name one -S model=resnet50")
     for stage in ("download", "preprocess", "train@resnet50", "evaluate@resnet50"):
         assert f"Stage '{stage}' didn't change, skipping" in out
-    assert "@inceptionv3" not in out
+    assert "@bird_lotfi" not in out
     assert list(clone.json("plots/compare/compare.json")) == ["resnet50"]
     assert clone("dvc status").strip() == "Data and pipelines are up to date."
 
     diff = clone("dvc metrics diff")
     assert len(diff.splitlines()) <= 40
-    gone = [line for line in diff.splitlines() if line.startswith("metrics/inceptionv3.json")]
+    gone = [line for line in diff.splitlines() if line.startswith("metrics/bird_lotfi.json")]
     assert len(gone) == 9 and "metrics/resnet50.json" not in diff
     shown = clone("dvc plots show")
     page = clone.path("dvc_plots/index.html").read_text()

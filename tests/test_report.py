@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from detector.report.model_card import architecture, changes
 from detector.report.tables import percent
 from stages import report
 from tests.helpers import composed_params
+from tests.html_page import Page
 from tests.report_project import AUDIT, NASTY, SHA, make_project
 
 
@@ -43,43 +43,6 @@ def copy(project, tmp_path, monkeypatch):
     shutil.copytree(project, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
     return tmp_path / "copy"
-
-
-class Page(HTMLParser):
-    """Checks that elements close in order; collects text, cells of rows and attributes."""
-
-    VOID = ("meta", "img", "br", "link", "input")
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.elements, self.rows, self.text = [], [], [], ""
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-        if {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data
-
-    def of(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    def cells(self, start, which=0):
-        """Give the cells after the row's name of the `which`-th row called so."""
-        return [row[1:] for row in self.rows if row and row[0].startswith(start)][which]
 
 
 def numbers(cell):

@@ -3,6 +3,8 @@
 import json
 import re
 import statistics
+import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +64,9 @@ def results() -> list[str]:
     levels = pd.read_csv(ROOT / "plots/compare/robustness.csv")
     corrupted = levels[levels["corruption"] != "none"].groupby("backbone")["level"].count()
     means = percents(*(read(f"metrics/{name}.json")["corrupted_accuracy"] for name in params.model))
-    images = params.data.images
-    trained = round(sum(vars(images.train).values()) * (1 - params.preprocess.validation_fraction))
-    tests = sum(vars(images.test).values())
+    images = counts(params.data.path)
+    trained = round(images["train"].total() * (1 - params.preprocess.validation_fraction))
+    tests = images["test"].total()
     return [
         f"(`data=sample model=default train=quick`, seed {params.seed}, "
         f"{tests} test images, of which half are REAL; random "
@@ -271,20 +273,27 @@ MEASURED = (
 )  # fmt: skip
 
 
+def counts(path: str) -> dict[str, Counter[str]]:
+    """Return the number of images of each class in an archive, by split."""
+    with zipfile.ZipFile(ROOT / path) as archive:
+        places = [name.split("/")[:2] for name in archive.namelist()]
+    return {split: Counter(kind for s, kind in places if s == split) for split in ("train", "test")}
+
+
 def sample() -> list[str]:
     """Return those of data/sample/README.md. Raises the same."""
     params = validate(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
-    compared, images = read("plots/compare/compare.json"), params.data.images
-    count = sum(sum(vars(of).values()) for of in (images.train, images.test))
+    compared, images = read("plots/compare/compare.json"), counts(params.data.path)
+    count = sum(of_split.total() for of_split in images.values())
     megabytes = (ROOT / params.data.path).stat().st_size / 1e6
     resnet, inception = percents(
         *(compared[name]["here"]["accuracy"] for name in ("resnet50", "inceptionv3")), digits=2
     )
     return [
         f"{count:,} JPEG images of 32x32 pixels, {megabytes:.1f} MB",
-        f"| train | {images.train.REAL:,} | {images.train.FAKE:,} |",
-        f"| test | {images.test.REAL} | {images.test.FAKE} |",
+        f"| train | {images['train']['REAL']:,} | {images['train']['FAKE']:,} |",
+        f"| test | {images['test']['REAL']} | {images['test']['FAKE']} |",
         f"| ResNet-50 at 32x32, random weights | {resnet} % |",
         f"| InceptionV3 at 75x75, random weights | {inception} % |",
-        f"{sum(vars(images.test).values())} test images). The",
+        f"{images['test'].total()} test images). The",
     ]
