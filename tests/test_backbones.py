@@ -92,8 +92,8 @@ def eager():
     "name",
     [
         "efficientnetv2b0",
-        "convnext_tiny",
-        "mobilenetv3_large",
+        pytest.param("convnext_tiny", marks=pytest.mark.soak),
+        pytest.param("mobilenetv3_large", marks=pytest.mark.soak),
         # of kinds of layers that the others have, too
         pytest.param("resnet50v2", marks=pytest.mark.soak),
         pytest.param("densenet121", marks=pytest.mark.soak),

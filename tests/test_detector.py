@@ -185,7 +185,7 @@ def test_heat_is_that_of_grad_cam(project, detector):
     assert (heat.dtype, heat.shape) == (np.float32, (3, 32, 32))
     assert heat == pytest.approx(grad_cam(model, images[:3], predicted=called), abs=1e-5)
     for wrong in ([0, 1], [0, 1, 2], 1):
-        with pytest.raises(ValueError, match="called is 0 or 1 for each of 3 images"):
+        with pytest.raises(ValueError, match="predicted is 0 or 1 for each of 3 images"):
             detector.explain(images[:3], wrong)
 
 

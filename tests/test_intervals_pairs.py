@@ -139,7 +139,7 @@ def truth(d=D):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_bootstrap_covers_as_often_as_it_says():
     rng = np.random.default_rng(12)
     expected, rounds = truth(), 500
@@ -152,7 +152,7 @@ def test_bootstrap_covers_as_often_as_it_says():
         assert 0.92 <= count / rounds <= 0.98, (name, count)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_difference_covers_as_often_as_it_says():
     rng = np.random.default_rng(21)
     rounds, covered = 400, {"accuracy": 0, "roc_auc": 0}

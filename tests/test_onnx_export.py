@@ -75,13 +75,13 @@ def agrees(detector, path, images):
         ("cnn32", {"dense_units": 8, "dropout": 0.5, "pooling": "max"}),
         ("bird_lotfi", {}),
         pytest.param("resnet50", IMAGENET, marks=pytest.mark.slow),
-        pytest.param("inceptionv3", IMAGENET, marks=pytest.mark.slow),
+        pytest.param("inceptionv3", IMAGENET, marks=pytest.mark.soak),
         pytest.param("efficientnetv2b0", IMAGENET, marks=pytest.mark.slow),
         # Of kinds of layers that others have: not in every run.
         pytest.param("resnet50v2", IMAGENET, marks=pytest.mark.soak),
         pytest.param("densenet121", IMAGENET, marks=pytest.mark.soak),
         pytest.param("convnext_tiny", IMAGENET, marks=pytest.mark.slow),
-        pytest.param("mobilenetv3_large", IMAGENET, marks=pytest.mark.slow),
+        pytest.param("mobilenetv3_large", IMAGENET, marks=pytest.mark.soak),
     ],
 )
 def test_each_backbone(tmp_path, backbone, changes):

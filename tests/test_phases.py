@@ -193,7 +193,7 @@ def same(found, wanted):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("epoch", [1, HEAD_EPOCHS, 3])
+@pytest.mark.parametrize("epoch", [1, HEAD_EPOCHS, pytest.param(3, marks=pytest.mark.soak)])
 def test_resumed_in_either_phase_it_ends_at_the_same_bits(
     params, undisturbed, tmp_path, epoch, capsys
 ):

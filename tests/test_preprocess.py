@@ -83,6 +83,7 @@ def test_the_outs_and_nothing_else(good):
             *arrays,
             "data/bad_files.csv",
             "data/audit.json",
+            "data/leaked.csv",
             "plots/data/samples.png",
             "plots/data/spectra.png",
         ]

@@ -160,7 +160,7 @@ def test_damaged_objects_are_noticed_and_made_again(first, bucket, colleague):
     wanted = hashes(first.folder)
     clone = colleague()
     images = listing(first, TRAIN)["images.npy"]
-    with bucket.corrupted(wanted[WEIGHTS], wanted[ARCHIVE], images):
+    with bucket.damaged(wanted[WEIGHTS], wanted[ARCHIVE], images):
         output = clone("dvc pull", fails=True)
         for path in (WEIGHTS, ARCHIVE, TRAIN):
             assert f"\n{path}\n" in output and not clone.path(path).exists()
@@ -203,7 +203,7 @@ def test_without_verify_dvc_believes_damaged_objects(first, bucket, colleague):
     wanted = hashes(first.folder)
     clone = colleague()
     clone("dvc remote modify --local storage verify false")
-    with bucket.corrupted(wanted[WEIGHTS]):
+    with bucket.damaged(wanted[WEIGHTS]):
         clone("dvc pull")
     assert clone("dvc status").strip() == "Data and pipelines are up to date."
     assert content_hash(clone, WEIGHTS) != wanted[WEIGHTS]
@@ -234,7 +234,7 @@ def test_a_damaged_list_of_a_folder(first, bucket, colleague):
 def test_push_mends_only_missing_files_and_a_new_path_mends_all(first, bucket, colleague):
     wanted = hashes(first.folder)
     images = listing(first, TEST)["images.npy"]
-    with bucket.corrupted(wanted[WEIGHTS]), bucket.missing(wanted[ARCHIVE], images):
+    with bucket.damaged(wanted[WEIGHTS]), bucket.missing(wanted[ARCHIVE], images):
         assert "1 file pushed" in first("dvc push")
         assert md5(bucket.read(bucket.key(wanted[ARCHIVE]))) == wanted[ARCHIVE]
         assert md5(bucket.read(bucket.key(wanted[WEIGHTS]))) != wanted[WEIGHTS]

@@ -97,7 +97,7 @@ def earlier(known):
             yield names[key], stream[end + 1 : place - 1]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_no_secret_in_any_file_of_the_history(tmp_path):
     """As far back as the clone reaches: in CI, and from a full clone, to the first commit."""
     known = {line.split()[2] for line in git("ls-tree", "-r", "HEAD").decode().splitlines()}
