@@ -62,7 +62,8 @@ def small_clone(folder, *overrides):
     ).stdout  # fmt: skip
     for name in filter(None, listed.split("\0")):
         # Results belong to the committed configuration; this clone makes its own.
-        if name.split("/")[0] in ("metrics", "plots", "dvc.lock") or not (ROOT / name).exists():
+        made = name.split("/")[0] in ("metrics", "plots", "results", "dvc.lock")
+        if made or not (ROOT / name).exists():
             continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
