@@ -21,6 +21,7 @@ import pandas as pd
 
 from benchmarks import machine
 from benchmarks.published import write_tables
+from detector import timings
 from detector.base.errors import ExpectedError
 from detector.base.files import replacing, write_json
 from detector.base.params import read_tree
@@ -94,8 +95,6 @@ def cost(backbones: list[str]) -> dict[str, object]:
 
     Raises ExpectedError where a training was not timed here: DVC brought it from its cache.
     """
-    from detector import timings
-
     timed = {name: timings.of_these_weights(name) for name in backbones}
     for name, found in timed.items():
         if "training" not in found:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from detector.base.files import replacing
+from detector.comparison.paired import with_ends
 from detector.evaluation.intervals import mcnemar
 from detector.evaluation.metrics import percent
 
@@ -40,13 +41,13 @@ def read_runs(folder: Path) -> list[Run]:
                     json.loads((path.parent / f"metrics/{backbone}.json").read_text("utf-8")),
                     timed["training"]["seconds_total"],
                     f"{cost['machine']['cpu']}, {cost['machine']['gpu'] or 'no GPU'}",
-                    rightness(test),
+                    right_at_half(test),
                 )
             )  # fmt: skip
     return sorted(runs, key=lambda run: -run.evaluation["test"]["accuracy"])
 
 
-def rightness(test: Path) -> np.ndarray:
+def right_at_half(test: Path) -> np.ndarray:
     """Return which test images were told rightly at 0.5. Of their sorted names FAKE are first."""
     raw = np.load(test / "test_probabilities.npy", allow_pickle=False)
     counts = json.loads((test / "evaluation.json").read_text(encoding="utf-8"))["test"]["confusion"]
@@ -64,8 +65,8 @@ def results_table(runs: list[Run]) -> pd.DataFrame:
         rows.append(
             {
                 "run": run.name,
-                "accuracy": _ends(test["accuracy"]),
-                "without leaked": _ends(rest["accuracy"]) if rest else "",
+                "accuracy": with_ends(test["accuracy"]),
+                "without leaked": with_ends(rest["accuracy"]) if rest else "",
                 "AUC": f"{test['roc_auc']['value']:.4f}",
                 "corrupted": percent(run.headline["corrupted_accuracy"]),
                 "parameters": f"{size['parameters']:,}",
@@ -115,7 +116,3 @@ McNemar's exact test on the same images:
 """
     with replacing(folder / "README.md") as path:
         path.write_text(text, encoding="utf-8")
-
-
-def _ends(found: dict[str, float]) -> str:
-    return f"{percent(found['value'])} ({percent(found['low'])} to {percent(found['high'])})"

@@ -233,7 +233,7 @@ def _may_be_image(name: str, opened: Callable[[], IO[bytes]]) -> bool:
     try:
         with opened() as file:
             return is_image(file.read(LOOKED_AT))
-    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+    except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return True  # whoever decodes it will say why it cannot be read
 
 

@@ -1,6 +1,7 @@
 """The backbones of a run beside each other and beside the paper's table."""
 
 import json
+from collections.abc import Mapping
 from importlib import resources
 from itertools import combinations
 from typing import Any
@@ -168,14 +169,15 @@ def markdown_table(rows: pd.DataFrame, words: str) -> str:
     ]
     for metric in dict.fromkeys(rows["metric"]):
         cells = [
-            _percent(values.loc[(*key, metric)]) if (*key, metric) in values.index else ""
+            with_ends(values.loc[(*key, metric)]) if (*key, metric) in values.index else ""
             for key in keys
         ]
         lines.append(f"| {metric.replace('_', ' ')} | " + " | ".join(cells) + " |")
     return "\n".join([words, "", *lines, ""])
 
 
-def _percent(row: pd.Series) -> str:
+def with_ends(row: Mapping[str, float]) -> str:
+    """Return value, low and high of a share in percent; without an interval the value alone."""
     text = percent(row["value"])
     if np.isnan(row["low"]):
         return text
